@@ -8,6 +8,7 @@
     │   ├── IllegalCut           a place where this model cannot be cut
     │   ├── UnboundDimension     a size that depends on a dimension nobody gave
     │   ├── ProfileMismatch      a profile for another model               409
+    │   ├── PlanMismatch         a plan for another model                  409
     │   ├── MissingExtra         an optional library that is not installed
     │   ├── InsecureBind         a public address without token or TLS
     │   └── NotFound             an artifact, job or file that is not there  404
@@ -15,7 +16,8 @@
     │   ├── CorruptArtifact      bytes at rest that do not match their digest
     │   ├── StoreUnavailable     a store that does not answer                503
     │   ├── PortTaken            an address that is in use
-    │   └── PartFailed           a part that raised while it ran
+    │   ├── PartFailed           a part that raised while it ran
+    │   └── SessionMisused       a call that the session's state or vocabulary does not allow
     ├── RemoteError            the other side failed or misbehaved             502  exit 4
     │   ├── Unreachable          nobody answers there
     │   ├── ConnectionLost       the connection broke and could not be resumed
@@ -55,12 +57,14 @@ __all__ = [
     "NotFound",
     "PartFailed",
     "PartitaError",
+    "PlanMismatch",
     "PlatformError",
     "PortTaken",
     "ProfileMismatch",
     "ProtocolViolation",
     "RemoteError",
     "RemotePartFailed",
+    "SessionMisused",
     "StoreUnavailable",
     "UnboundDimension",
     "Unreachable",
@@ -76,17 +80,17 @@ class PartitaError(Exception):
     fault: ClassVar[Fault] = "local"
     status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
+    # The stable name, as in the docs and in JSON: the class name in kebab-case.
+    code: ClassVar[str] = "partita-error"
 
     def __init__(self, problem: str, *, fix: str) -> None:
         super().__init__(problem)
         self.problem = problem
         self.fix = fix
 
-    @property
-    def code(self) -> str:
-        """The stable name of the error, as in the docs: the class name in kebab-case."""
-        name = type(self).__name__
-        return "".join(f"-{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
+    def __init_subclass__(cls) -> None:
+        name = cls.__name__
+        cls.code = "".join(f"-{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
 
     def as_dict(self) -> dict[str, object]:
         """What a machine reads: the same facts as the message."""
@@ -141,6 +145,12 @@ class ProfileMismatch(UserError):
     status = 409
 
 
+class PlanMismatch(UserError):
+    """A plan that was made for another model."""
+
+    status = 409
+
+
 class MissingExtra(UserError):
     """An optional library that is not installed here."""
 
@@ -187,6 +197,10 @@ class PortTaken(LocalError):
 
 class PartFailed(LocalError):
     """A part that raised while it ran."""
+
+
+class SessionMisused(LocalError):
+    """A call that the session's state or vocabulary does not allow."""
 
 
 class RemoteError(PartitaError):

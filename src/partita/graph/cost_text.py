@@ -59,6 +59,12 @@ def _field(scanner: Scanner, name: str) -> str:
     return scanner.name()
 
 
+def _count(scanner: Scanner, name: str) -> int:
+    scanner.expect(name)
+    scanner.expect("=")
+    return scanner.whole()
+
+
 def _read_timings(scanner: Scanner) -> dict[int, Timing]:
     rows: dict[int, Timing] = {}
     while not rows or scanner.accept(","):
@@ -77,7 +83,7 @@ def _read_timings(scanner: Scanner) -> dict[int, Timing]:
 def _read_stage(text: str) -> StageCost:
     scanner = Scanner(text, "profile")
     name = scanner.name()
-    params = int(_field(scanner, "params"))
+    params = _count(scanner, "params")
     rows: dict[str, dict[int, Timing]] = {"forward": {}, "backward": {}}
     peaks: dict[int, int] = {}
     energies: dict[int, Energy] = {}
@@ -106,9 +112,9 @@ def _read_stage(text: str) -> StageCost:
 def _read_device(scanner: Scanner) -> Device:
     name = scanner.name()
     processor = _field(scanner, "processor")
-    threads = int(_field(scanner, "threads"))
+    threads = _count(scanner, "threads")
     runtime = _field(scanner, "runtime")
-    return Device(name, processor, threads, runtime, int(_field(scanner, "memory")))
+    return Device(name, processor, threads, runtime, _count(scanner, "memory"))
 
 
 def parse_profile(text: str) -> Profile:
@@ -136,7 +142,7 @@ def parse_profile(text: str) -> Profile:
                 codecs[name] = CodecCost(scanner.number(), scanner.number())
             case "before" | "after":
                 batch = scanner.whole()
-                sums[word][batch] = tuple(float(value) for value in scanner.names(""))
+                sums[word][batch] = scanner.numbers()
             case _:
                 raise scanner.error(f"{word!r} begins no line of a profile")
     return Profile(

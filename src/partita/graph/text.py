@@ -104,6 +104,13 @@ class Scanner:
         except ValueError:
             raise self.error(f"expected a number, found {text!r}") from None
 
+    def numbers(self) -> tuple[float, ...]:
+        """Numbers with commas between them, up to the end."""
+        found = [self.number()]
+        while self.accept(","):
+            found.append(self.number())
+        return tuple(found)
+
     def whole(self) -> int:
         text = self.name()
         if not re.fullmatch(r"-?[0-9]+", text):
@@ -243,7 +250,7 @@ def print_chain(chain: Chain) -> str:
 
 
 def read_lines(text: str, what: str) -> list[tuple[str, str]]:
-    rows = [line.strip().partition(" ") for line in text.splitlines() if line.strip()]
+    rows = [line.strip(" ").partition(" ") for line in text.split("\n") if line.strip(" ")]
     if not rows or rows[0][0] != what:
         raise BadDocument(
             what, [f"does not begin with {what!r}"], fix=f"give the text that Partita prints for a {what}"

@@ -1,1 +1,65 @@
-"""."""
+"""Where to cut: the Plan, and the search for the best one under limits. Pure: standard library and numpy."""
+
+from .codec_option import DEFAULT_CODECS, CodecOption, codec_options
+from .crossing import Message, carried, messages
+from .draw import draw
+from .estimate import Pricing, estimate
+from .explain import COLUMNS, Turn, explain, print_table, rows, turns
+from .limits import PLATFORMS, Limits, load_limits, platform
+from .parts import search_parts
+from .placement import Estimate, Hop, Mode, Objective, PlacedPart, Plan
+from .placement_text import parse_plan, print_plan
+from .question import Overhead, Question
+from .ranking import Alternative, Ranking
+from .replan import Decision, Hysteresis, Move, Offer, Standing, decide, move_cost, moved
+from .schedule import Entry, Visit, print_schedule, simulate, steady
+from .search import search
+
+__all__ = [
+    "COLUMNS",
+    "DEFAULT_CODECS",
+    "PLATFORMS",
+    "Alternative",
+    "CodecOption",
+    "Decision",
+    "Entry",
+    "Estimate",
+    "Hop",
+    "Hysteresis",
+    "Limits",
+    "Message",
+    "Mode",
+    "Move",
+    "Objective",
+    "Offer",
+    "Overhead",
+    "PlacedPart",
+    "Plan",
+    "Pricing",
+    "Question",
+    "Ranking",
+    "Standing",
+    "Turn",
+    "Visit",
+    "carried",
+    "codec_options",
+    "decide",
+    "draw",
+    "estimate",
+    "explain",
+    "load_limits",
+    "messages",
+    "move_cost",
+    "moved",
+    "parse_plan",
+    "platform",
+    "print_plan",
+    "print_schedule",
+    "print_table",
+    "rows",
+    "search",
+    "search_parts",
+    "simulate",
+    "steady",
+    "turns",
+]

@@ -1,1 +1,25 @@
-"""."""
+"""Parts at work: a place that serves them, a driver that runs a plan across places."""
+
+from .driver import Driver, StepTimes
+from .local import local_place, local_remote, shaped
+from .place import Place
+from .remote import Remote, Reply
+from .serve import PlaceServer
+from .steps import RunReport, run_steps
+from .weights import state_digest, weights_digest
+
+__all__ = [
+    "Driver",
+    "Place",
+    "PlaceServer",
+    "Remote",
+    "Reply",
+    "RunReport",
+    "StepTimes",
+    "local_place",
+    "local_remote",
+    "run_steps",
+    "shaped",
+    "state_digest",
+    "weights_digest",
+]

@@ -1,0 +1,91 @@
+"""The reference page of the command line, written from the commands themselves: `python -m partita.cli.reference`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+
+from cyclopts import App
+
+from .app import EXIT_DEFECT, EXIT_INTERRUPTED, VERBS
+
+_HEAD = f"""# The command line
+
+Written by `make docs` from the commands themselves.
+
+Every command prints tables for people on a terminal, and one JSON document with `--json`; progress and remarks go to
+stderr. Exit codes: 0 done, 2 what was asked cannot be done, 3 this machine failed, 4 the other side failed, 5 a platform's
+limits do not allow it, {EXIT_DEFECT} a defect of Partita, {EXIT_INTERRUPTED} interrupted; see [errors](errors.md).
+
+Two environment variables: `PARTITA_TRACEBACK=1` shows the traceback of an error; `COLUMNS` sets the width of tables that
+are not printed on a terminal.
+"""
+
+
+def commands() -> Iterator[tuple[str, App]]:
+    """Every command that can be run, by its full name."""
+    for verb in VERBS:
+        app = import_module(f".{verb.replace('-', '_')}", __package__).app
+        if app.default_command is not None:
+            yield verb, app
+        for name in app:
+            if not name.startswith("-"):
+                yield f"{verb} {name}", app[name]
+
+
+def options(app: App) -> Iterator[tuple[str, str, str]]:
+    """The arguments of a command: their names, what they take by default, what they mean."""
+    for argument in app.assemble_argument_collection(parse_docstring=True):
+        if not argument.show:
+            continue
+        names = [name for name in argument.names if not name.startswith(("--no-", "--empty-"))]
+        parameter = argument.field_info
+        positional = parameter.kind is not parameter.KEYWORD_ONLY and not names[0].startswith("-")
+        shown = names[0] if positional else ", ".join(sorted(names, key=len, reverse=True))
+        default = "" if parameter.required else _default(parameter.default)
+        yield (
+            shown,
+            "required" if parameter.required else default,
+            " ".join((argument.parameter.help or "").split()),
+        )
+
+
+def _default(value: object) -> str:
+    if value in (None, False, (), parameter_empty()):
+        return ""
+    return f"`{value}`"
+
+
+def parameter_empty() -> object:
+    """What `inspect` calls a parameter without a default."""
+    import inspect
+
+    return inspect.Parameter.empty
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [_HEAD]
+    for name, app in commands():
+        rows = [f"| `{shown}` | {default} | {text} |" for shown, default, text in options(app)]
+        summary = (app.default_command.__doc__ or "").strip().split("\n")[0] if app.default_command else ""
+        parts.append(
+            "\n".join(
+                [
+                    f"## `partita {name}`",
+                    "",
+                    summary,
+                    "",
+                    "| argument | default | meaning |",
+                    "|---|---|---|",
+                    *rows,
+                    "",
+                ]
+            )
+        )
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,139 @@
+"""An ONNX file as its skeleton and a table of where everything else lies.
+
+Rules: the file is mapped, walked once and let go; what stays in memory is everything but the values of tensors
+above 4 KB; a file that changed since then is refused, because its ranges mean nothing any more.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadReference, CannotCapture, MissingExtra
+from .onnx_tensor import Tensor, elided, read_tensor
+from .onnx_wire import BYTES, VARINT, Buffer, Field, Malformed, Piece, Span, fields, number_of, rewritten
+
+# Shapes, axes and scales stay below this and are needed to infer shapes; weights lie above it.
+SMALL = 4096
+_GRAPH, _OPSETS, _TRAINING, _FUNCTION = 7, 8, 20, 25
+_NODE, _INITIALIZER, _SPARSE = 1, 5, 15
+_LFS = b"version https://git-lfs"
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Enough of a file's state to notice that it was replaced or written to."""
+
+    size: int
+    modified: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: Path) -> Stamp:
+        """The state of the file now."""
+        stat = path.stat()
+        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """One walked file. The spans are parallel to the lists of `proto`, the skeleton as onnx.ModelProto."""
+
+    path: Path
+    stamp: Stamp
+    proto: Any
+    nodes: tuple[Span, ...]
+    initializers: tuple[Tensor, ...]
+    sparse: tuple[Span, ...]
+    functions: tuple[Span, ...]
+    kept: tuple[Span, ...]
+    """Fields of the model that every part keeps as they are: producer, version, doc string, metadata."""
+
+    def check_unchanged(self) -> None:
+        """Refuse to read ranges of a file that is not the one that was walked."""
+        if not self.path.is_file() or Stamp.of(self.path) != self.stamp:
+            raise BadReference(
+                f"{self.path} was removed or written to after it was captured", fix="capture it again"
+            )
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[Buffer]:
+    """The bytes of a file, paged in as they are read."""
+    with path.open("rb") as file:
+        if path.stat().st_size == 0:
+            yield b""
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
+            yield memory
+
+
+def read_file(path: str | Path) -> OnnxFile:
+    """Walk an ONNX file."""
+    path = Path(path)
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "no file"
+        raise BadReference(f"{path} is {what}", fix="give the path of an .onnx file")
+    stamp = Stamp.of(path)
+    try:
+        with mapped(path) as buffer:
+            return _walk(path, stamp, buffer)
+    except Malformed as error:
+        raise CannotCapture(
+            f"{path} is not an ONNX file, or was cut short: {error}",
+            fix="check it with onnx.checker.check_model(path), then fetch or export it again",
+        ) from error
+
+
+def _walk(path: Path, stamp: Stamp, buffer: Buffer) -> OnnxFile:
+    if buffer[: len(_LFS)] == _LFS:
+        raise Malformed("it is a Git LFS pointer to the real file (fetch that with `git lfs pull`)")
+    top = list(fields(buffer, 0, len(buffer)))
+    graphs = [item for item in top if item.number == _GRAPH and item.wire == BYTES]
+    version = [item for item in top if item.number == 1 and item.wire == VARINT]
+    if not graphs or not version or not 0 < number_of(buffer, version[-1]) < 1000:
+        raise Malformed("it has no graph" if version else "it states no IR version")
+    inner = [item for graph in graphs for item in fields(buffer, graph.value, graph.stop)]
+    dropped = (_GRAPH, _OPSETS, _TRAINING, _FUNCTION)
+    return OnnxFile(
+        path=path,
+        stamp=stamp,
+        proto=_skeleton(buffer, top),
+        nodes=_spans(inner, _NODE),
+        initializers=tuple(
+            read_tensor(buffer, span.start, span.stop) for span in _spans(inner, _INITIALIZER)
+        ),
+        sparse=_spans(inner, _SPARSE),
+        functions=_spans(top, _FUNCTION),
+        kept=tuple(Span(item.start, item.stop) for item in top if item.number not in dropped),
+    )
+
+
+def _spans(items: list[Field], number: int) -> tuple[Span, ...]:
+    return tuple(Span(i.value, i.stop) for i in items if i.number == number and i.wire == BYTES)
+
+
+def _skeleton(buffer: Buffer, top: list[Field]) -> Any:
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingExtra("onnx", extra="onnx", purpose="cutting an ONNX model") from error
+
+    def on_tensor(start: int, stop: int) -> list[Piece] | None:
+        return elided(buffer, start, stop, SMALL)
+
+    pieces = rewritten(buffer, "model", Span(0, len(buffer)), on_tensor, at_least=SMALL)
+    raw = b"".join(p if isinstance(p, bytes) else bytes(buffer[p.start : p.stop]) for p in pieces)
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(raw)
+    except Exception as error:  # DecodeError, of a protobuf library that is onnx's business
+        raise Malformed(str(error) or "its messages do not parse") from error
+    # Training graphs refer to the whole model's weights; parts are for inference.
+    if any(item.number == _TRAINING for item in top):
+        proto.ClearField("training_info")
+    return proto

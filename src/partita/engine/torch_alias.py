@@ -1,0 +1,147 @@
+"""Which values share memory, which operators write to it, and which cuts that forbids.
+
+Rule: a part on another machine holds copies. A cut is legal only if no write after it was meant to be seen
+through a second name that crosses it, and no buffer that one side writes is used by the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx
+
+from .torch_graph import Traced, operator_name, picks
+
+Roots = frozenset[fx.Node]
+
+# Operators that give back their argument itself when there is nothing to do, without saying so in their schema.
+_MAY_RETURN_ARGUMENT = frozenset(
+    [
+        "to",
+        "contiguous",
+        "reshape",
+        "reshape_as",
+        "type_as",
+        "dropout",
+        "feature_dropout",
+        "alpha_dropout",
+        "feature_alpha_dropout",
+        "resolve_conj",
+        "resolve_neg",
+        "real",
+        "positive",
+        "atleast_1d",
+        "atleast_2d",
+        "atleast_3d",
+        "broadcast_tensors",
+        "meshgrid",
+        "flatten",
+        "ravel",
+        "lift_fresh",
+        "alias",
+        "detach",
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """For every node the storages it may look at, and for every node that writes, the storages it writes to."""
+
+    roots: dict[fx.Node, Roots]
+    writes: dict[fx.Node, Roots]
+
+
+def follow(traced: Traced) -> Memory:
+    """Walk the graph once."""
+    roots: dict[fx.Node, Roots] = {}
+    writes: dict[fx.Node, Roots] = {}
+    for node in (*traced.inputs, *traced.states, *traced.constants):
+        roots[node] = frozenset({node})
+    for node in traced.body:
+        seen = frozenset().union(*(roots.get(n, frozenset()) for n in _aliased(node)))
+        roots[node] = seen or frozenset({node})
+        written = frozenset().union(*(roots.get(n, frozenset()) for n in _written(node)))
+        if written:
+            writes[node] = written
+    return Memory(roots, writes)
+
+
+def _aliased(node: fx.Node) -> Iterator[fx.Node]:
+    """The arguments whose memory the result may share."""
+    if picks(node):
+        yield from node.all_input_nodes
+    elif not isinstance(node.target, torch._ops.OpOverload):
+        # A branch, a loop or a region: what it returns may be what it was given.
+        yield from node.all_input_nodes
+    elif operator_name(node) in _MAY_RETURN_ARGUMENT:
+        yield from node.all_input_nodes
+    elif any(result.alias_info is not None for result in node.target._schema.returns):
+        yield from _annotated(node, written=False)
+
+
+def _written(node: fx.Node) -> Iterator[fx.Node]:
+    """The arguments that the operator changes."""
+    if isinstance(node.target, torch._ops.OpOverload):
+        yield from _annotated(node, written=True)
+        if operator_name(node) in ("batch_norm", "instance_norm") and _tracks(node):
+            # Running statistics are written without the schema saying so.
+            yield from (n for n in node.args[3:5] if isinstance(n, fx.Node))
+
+
+def _tracks(node: fx.Node) -> bool:
+    return len(node.args) > 5 and bool(node.args[5])
+
+
+def _annotated(node: fx.Node, *, written: bool) -> Iterator[fx.Node]:
+    schema = node.target._schema  # type: ignore[union-attr]  # callers checked that it is an OpOverload
+    for i, argument in enumerate(schema.arguments):
+        info = argument.alias_info
+        if info is None or (written and not info.is_write):
+            continue
+        given: Any = node.args[i] if i < len(node.args) else node.kwargs.get(argument.name)
+        yield from _nodes(given)
+
+
+def _nodes(given: Any) -> Iterator[fx.Node]:
+    if isinstance(given, fx.Node):
+        yield given
+    elif isinstance(given, (list, tuple)):
+        for item in given:
+            yield from _nodes(item)
+
+
+def forbidden(
+    traced: Traced,
+    memory: Memory,
+    stage_of: Mapping[fx.Node, int],
+    crossing: Sequence[Sequence[fx.Node]],
+    names: Mapping[fx.Node, str],
+) -> dict[int, str]:
+    """For every position where a cut would change the numbers, the first reason in the order of execution."""
+    reasons: dict[int, str] = {}
+    for writer, roots in memory.writes.items():
+        states = [root for root in traced.states if root in roots]
+        for root in states:
+            users = _users(traced, memory, stage_of, root)
+            why = f"buffer {traced.states[root]!r} is written on one side and used on the other"
+            for position in range(min(users) + 1, max(users) + 1):
+                reasons.setdefault(position, why)
+        for position in range(1, stage_of[writer] + 1):
+            shared = [node for node in crossing[position] if memory.roots[node] & roots]
+            if len(shared) > 1 or any(memory.roots[node] & roots & set(states) for node in shared):
+                listed = " and ".join(sorted(repr(names[node]) for node in shared))
+                why = f"{operator_name(writer)} in a later stage changes in place the memory of {listed}"
+                reasons.setdefault(position, why)
+    return dict(sorted(reasons.items()))
+
+
+def _users(traced: Traced, memory: Memory, stage_of: Mapping[fx.Node, int], root: fx.Node) -> set[int]:
+    return {
+        stage_of[node]
+        for node in traced.body
+        if any(root in memory.roots.get(n, frozenset()) for n in node.all_input_nodes)
+    }
