@@ -80,7 +80,7 @@ async def trials(model: Captured, profile: Profile, arguments: argparse.Namespac
                 batch=arguments.batch, overhead=Overhead(seconds=arguments.overhead, share=0.005)
             )
             predicted = estimate(model.chain, plan, profiles, link, question)
-            async with shaped(url, LinkShape.of(link)) as near:
+            async with shaped(url, LinkShape(link.up, link.down, link.rtt)) as near:
                 async with Remote(await connect(near, token=token)) as remote:
                     async with Driver(model, plan, {"cloud": remote}) as driver:
                         report = await run_steps(driver, values, steps=arguments.steps, window=plan.window)

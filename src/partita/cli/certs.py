@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from cyclopts import App
 
-from ..wire import create_token, init_authority, issue_certificate
+from .. import wire
+from ..wire import create_token
 from .render import PLAIN, Screen
 
 app = App(name="certs", help="Make tokens and certificates for edge and cloud.", default_parameter=PLAIN)
@@ -42,7 +44,7 @@ def init(folder: Path = Path("certs"), *, json: bool = False) -> int:
         Print one JSON document.
     """
     screen = Screen(as_json=json)
-    authority = init_authority(folder)
+    authority = wire.init_ca(folder)
     screen.say(f"{folder} holds a new authority. Next: partita certs issue {folder} server --host HOSTNAME")
     screen.result({"ca": str(authority.certificate)})
     return 0
@@ -64,8 +66,8 @@ def issue(folder: Path, name: str, *, host: tuple[str, ...] = (), json: bool = F
         Print one JSON document.
     """
     screen = Screen(as_json=json)
-    files = issue_certificate(folder, name, hosts=host)
-    kind = "server" if host else "client"
+    kind: Literal["server", "client"] = "server" if host else "client"
+    files = wire.issue(folder, name, hosts=host, purpose=kind)
     screen.say(f"{files.certificate} is a {kind} certificate, {files.key} its key")
     screen.result({"certificate": str(files.certificate), "key": str(files.key), "kind": kind})
     return 0

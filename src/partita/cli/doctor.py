@@ -136,7 +136,7 @@ def _library(library: Library) -> Finding:
 
 
 def _providers() -> Finding:
-    from ..engine import onnx_providers
+    from ..engine.onnx_run import onnx_providers
 
     providers = onnx_providers()
     return Finding(

@@ -22,9 +22,8 @@ def check_values(what: str, specs: Sequence[TensorSpec], values: Mapping[str, An
     for spec in specs:
         if spec.name in values:
             problems += _check_one(spec, *look(values[spec.name]), bind)
-    if len(values) > len(specs):
-        known = {spec.name for spec in specs}
-        problems += [f"{name!r} is not read here" for name in values if name not in known]
+    known = {spec.name for spec in specs}
+    problems += [f"{name!r} is not read here" for name in values if name not in known]
     if problems:
         takes = ", ".join(print_tensor(spec) for spec in specs) or "nothing"
         raise BadDocument(what, problems, fix=f"it takes {takes}")

@@ -6,6 +6,7 @@ that the graph's grammar cannot say stays a name by itself, and its size is aske
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,15 +59,17 @@ def scalar(value: Any) -> torch.Tensor:
 
 
 def _print(expression: Any) -> str:
-    """The formula in the graph's own grammar, terms in sympy's stable order."""
-    if expression.is_Symbol or expression.is_Integer:
+    """The formula in the graph's own grammar, which has no negative numbers: those are subtracted."""
+    if expression.is_Symbol:
         return str(expression)
+    if expression.is_Add:
+        return _sum(expression.args)
+    if expression.is_Integer or expression.is_Mul:
+        if expression.as_coeff_Mul()[0] < 0:
+            return f"0 - {_tight(_print(-expression))}"
+        return "*".join(_tight(_print(a)) for a in expression.args) if expression.is_Mul else str(expression)
     parts = [_print(arg) for arg in expression.args]
     match type(expression).__name__:
-        case "Add":
-            return _sum(parts)
-        case "Mul":
-            return "*".join(_tight(part) for part in parts)
         case "Pow" if expression.exp.is_Integer and expression.exp > 0:
             return "*".join([_tight(parts[0])] * int(expression.exp))
         case "FloorDiv" | "CleanDiv":
@@ -79,14 +82,20 @@ def _print(expression: Any) -> str:
             return str(expression)
 
 
-def _sum(parts: list[str]) -> str:
-    # Sympy puts the number first; people read `batch + 1`.
-    ordered = sorted(parts, key=lambda part: (part.lstrip("-").isdigit(), part))
-    return " + ".join(ordered).replace("+ -", "- ").replace("- 1*", "- ")
+def _sum(terms: Iterable[Any]) -> str:
+    """Symbols before numbers, as people write; what is negative comes after what it is taken from."""
+    added, taken = [], []
+    for term in terms:
+        negative = term.as_coeff_Mul()[0] < 0
+        (taken if negative else added).append(_tight(_print(-term if negative else term)))
+    ordered = (sorted(group, key=lambda part: (part.isdigit(), part)) for group in (added, taken))
+    first, rest = (list(group) for group in ordered)
+    return " - ".join([" + ".join(first) or "0", *rest])
 
 
 def _tight(part: str) -> str:
-    return part if part.isidentifier() or part.lstrip("-").isdigit() else f"({part})"
+    """In parentheses, but for what needs none: names, numbers and products of them."""
+    return part if re.fullmatch(r"\w+(\*\w+)*", part) else f"({part})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,14 +70,13 @@ def parse_plan(text: str, *, model: str = "", digest: str = "") -> Plan:
     """The plan that `print_plan` printed; `model` and `digest` fill in what a short form leaves out."""
     if len(text) > _LONGEST:
         raise _error(f"{len(text)} characters are more than the {_LONGEST} accepted")
-    row, _, rest = text.partition("|")
-    if row.count('"') % 2:  # the bar stood inside a quoted name
-        row, rest = _split_quoted(text)
+    row, rest = _split(text)
     parts, hops = _parse_row(row)
     return Plan(**{"model": model, "digest": digest, **_parse_settings(rest), "parts": parts, "hops": hops})
 
 
-def _split_quoted(text: str) -> tuple[str, str]:
+def _split(text: str) -> tuple[str, str]:
+    """The row of parts and the settings, at the first bar that is not inside a quoted name."""
     bare = re.sub(r'"(?:[^"\\]|\\.)*"', lambda found: "q" * len(found[0]), text)
     at = bare.find("|")
     return (text, "") if at < 0 else (text[:at], text[at + 1 :])

@@ -65,7 +65,7 @@ class Question:
     beta: float = 0.0
     joules_per_byte: float = 0.0
     overhead: Overhead = Overhead()
-    rescore: int = 12
+    rescore: int = 10
 
     def __post_init__(self) -> None:
         for name in ("dims", "options"):

@@ -144,11 +144,11 @@ def steady(visits: Sequence[Visit], window: int) -> float:
         return bound(visits, window)
     # The pattern repeats after K + 1 steps; the first two rounds fill the pipeline, and the last one drains it.
     steps = window + 1
-    ends = [0.0] * (6 * steps)
+    ends = [0.0] * (5 * steps)
     for entry in simulate(visits, window, len(ends)):
         ends[entry.step] = max(ends[entry.step], entry.stop)
     ends.sort()
-    return max((ends[5 * steps - 1] - ends[2 * steps - 1]) / (3 * steps), bound(visits, window))
+    return max((ends[4 * steps - 1] - ends[2 * steps - 1]) / (2 * steps), bound(visits, window))
 
 
 def print_schedule(entries: Sequence[Entry], *, width: int = 72) -> str:

@@ -26,6 +26,8 @@ from .schedule import steady
 
 # A larger window is taken only if the simulation says that it saves more than this share of the time.
 _WORTH = 0.005
+# How far beyond the window of the closed form the simulation looks: an edge visited twice asks for one or two more.
+_FURTHER = 2
 
 
 def search(
@@ -118,7 +120,8 @@ def _with_window(field: Candidates, plan: Plan) -> Plan:
     """The smallest window that is as good as any, by simulation; one more where times vary."""
     question = field.pricing.question
     if plan.window:
-        choices = [replace(plan, window=k) for k in range(plan.window, question.max_window + 1)]
+        most = min(plan.window + _FURTHER, question.max_window)
+        choices = [replace(plan, window=k) for k in range(plan.window, most + 1)]
         # With K above 0 a step has the same visits whatever K is.
         visits = field.pricing.visits(plan)
         seconds = [steady(visits, p.window) * (1 + question.alpha * p.window) for p in choices]

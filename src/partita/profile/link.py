@@ -1,8 +1,9 @@
 """What a connection carries, found out by probing it for a few seconds.
 
 Rules: the rates are those of the receiving side, by its own clock (the session measures them: bytes after the first
-chunk, over first to last arrival); the round trip is the shortest seen; probing is bounded in time, and the first
-probe does not count, since a new connection starts slowly.
+chunk, over first to last arrival); the round trip is the shortest seen; probing is bounded in time. A connection
+starts slowly and its estimate is smoothed, so only the later half of the probes counts, and of it the highest:
+windows and queues hold bytes up, nothing hurries them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ..graph import Link
 # What the first probe weighs: 0.2 s at 10 Mbit/s, and more than the 64 KB below which no burst is timed.
 _FIRST_PROBE: Final = 256 << 10
 # A probe should keep the link busy this long, so that start and end do not count.
-_PROBE_SECONDS: Final = 0.25
+_PROBE_SECONDS: Final = 0.5
 # The session answers no probe with more than this.
 _LARGEST_PROBE: Final = 4 << 20
 _LEAST_PROBES: Final = 3
@@ -47,9 +48,9 @@ class Probed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Bits per second one way: the median over the probes, and the distance between their quartiles."""
+    """Bits per second one way: the highest of the probes that count, and the distance between their quartiles."""
 
-    median: float
+    highest: float
     spread: float
     samples: int
 
@@ -66,7 +67,7 @@ class LinkMeasurement:
 
     def __str__(self) -> str:
         ways = (
-            f"{name} {way.median / 1e6:.3g} +- {way.spread / 2e6:.2g} Mbit/s" for name, way in self._ways()
+            f"{name} {way.highest / 1e6:.3g} +- {way.spread / 2e6:.2g} Mbit/s" for name, way in self._ways()
         )
         return f"{', '.join(ways)}, round trip {self.rtt * 1e3:.3g} ms, {self.up.samples} probes"
 
@@ -105,12 +106,12 @@ def next_size(size: int, took: float) -> int:
 
 
 def summarize(found: Sequence[Estimate], seconds: float) -> LinkMeasurement:
-    """One measurement from the estimates after each probe. The first is left out where others follow."""
-    steady = found[1:] or found
+    """One measurement from the estimates after each probe, of which the later half counts."""
+    steady = found[len(found) // 2 :]
     up = _rate([e.up for e in steady if e.up], "up")
     down = _rate([e.down for e in steady if e.down], "down")
     rtt = min((e.rtt for e in found if e.rtt is not None), default=0.0)
-    return LinkMeasurement(Link(up.median, down.median, rtt), up, down, rtt, seconds)
+    return LinkMeasurement(Link(up.highest, down.highest, rtt), up, down, rtt, seconds)
 
 
 def _rate(values: Sequence[float], way: str) -> Rate:
@@ -124,4 +125,4 @@ def _rate(values: Sequence[float], way: str) -> Rate:
     if len(bits) > 1:
         low, _, high = statistics.quantiles(bits, n=4, method="inclusive")
         spread = high - low
-    return Rate(statistics.median(bits), spread, len(bits))
+    return Rate(max(bits), spread, len(bits))

@@ -13,9 +13,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
 
 from ..errors import RemotePartFailed, Unreachable
-from ..wire import Connection, LinkShape, connect, create_token
+from ..wire import Connection, LinkShape, ShapedLink, connect, create_token
 from .remote import Remote
 
 # Importing torch and capturing a large model takes this long on a slow machine with a cold disk.
@@ -87,10 +88,9 @@ async def shaped(url: str, shape: LinkShape | None) -> AsyncIterator[str]:
     if shape is None:
         yield url
         return
-    from ..wire import ShapedLink
-
-    async with ShapedLink(url, shape) as link:
-        yield link.url
+    address = urlsplit(url)
+    async with ShapedLink(address.hostname or "", address.port or 0, shape) as link:
+        yield address._replace(netloc=f"127.0.0.1:{link.port}").geturl()
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-__all__ = ["Issued", "init_ca", "issue"]
+__all__ = ["Issued", "certificate_fault", "init_ca", "issue"]
 
 _CA_DAYS: Final = 3650
 # Browsers and Apple's platforms refuse server certificates of more than 398 days; ours keep to that.
@@ -90,6 +90,28 @@ def issue(
     builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     _write(issued, _signed(builder, ca_key), key)
     return issued
+
+
+def certificate_fault(tls: Tls) -> tuple[str, str] | None:
+    """What is wrong with the certificate this side shows, as far as it can see: (what, way out), or None."""
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+
+    if tls.certificate is None:
+        return "is missing, and it may ask for one", "give certificate and key of this client"
+    shown = x509.load_pem_x509_certificate(tls.certificate.read_bytes())
+    if shown.not_valid_after_utc < datetime.datetime.now(datetime.UTC):
+        return f"has expired on {shown.not_valid_after_utc:%Y-%m-%d}", "issue this client a new certificate"
+    if tls.ca is not None:
+        authority = x509.load_pem_x509_certificate(tls.ca.read_bytes())
+        try:
+            shown.verify_directly_issued_by(authority)
+        except (ValueError, TypeError, InvalidSignature):
+            return (
+                f"is not from the CA in {tls.ca.name}",
+                "issue the client's certificate from the server's CA",
+            )
+    return None
 
 
 def _check(name: str, hosts: Sequence[str], purpose: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +75,14 @@ class Connection(Protocol):
 
     async def close(self, code: str = "done", reason: str = "") -> None:
         """Finish sending, say goodbye, let go of everything."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """``async with`` closes the connection at its end."""
+        ...
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close it."""
         ...
 
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final, final
+from typing import Final, Self, final
 
 from ..errors import ConnectionLost, PartitaError, ProtocolViolation, SessionMisused
 from .channel import Delivery, Pipe, PipeEnded, Stats, Tensors, encoded_tensors
@@ -141,6 +141,12 @@ class Peer:
     def keep(self, task: asyncio.Task[None]) -> None:
         """The task that supplies pipes lives as long as this connection."""
         self._supplier = task
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
 
     # -- for client and hub -------------------------------------------------------------------------------------------
 

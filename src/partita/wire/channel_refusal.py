@@ -12,6 +12,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from ..errors import AccessDenied, PartitaError, Unreachable
+from .access import Tls
+from .certificate import certificate_fault
 
 __all__ = ["refusal"]
 
@@ -54,7 +56,7 @@ _ALERTS: Final = {
 }
 
 
-def refusal(url: str, error: BaseException) -> PartitaError:
+def refusal(url: str, error: BaseException, tls: Tls | None = None) -> PartitaError:
     """The error of ours that tells why dialling ``url`` failed with ``error``."""
     where = urlsplit(url).netloc.rpartition("@")[2]
     for cause in _causes(error):
@@ -65,18 +67,34 @@ def refusal(url: str, error: BaseException) -> PartitaError:
             return AccessDenied(f"{where}: the server's certificate {what}", fix=fix)
         if isinstance(cause, ssl.SSLError):
             return _tls(where, cause)
+    if urlsplit(url).scheme == "wss" and (unsaid := _unsaid(where, error, tls or Tls())) is not None:
+        return unsaid
     for cause in _causes(error):
         if (known := _network(where, cause) or _http(where, cause)) is not None:
             return known
-    if urlsplit(url).scheme == "wss" and isinstance(error, EOFError | ConnectionError | _invalid_message()):
-        return AccessDenied(
-            f"{where}: the server ended the TLS connection without a word",
-            fix="if it asks for client certificates, give certificate and key of this client; its log says more",
-        )
     return Unreachable(
         f"{where}: {type(error).__name__}: {error}",
         fix="check the address; another kind of server may answer there",
     )
+
+
+def _unsaid(where: str, error: BaseException, tls: Tls) -> PartitaError | None:
+    """TLS that ends without a word, which is how asyncio's servers refuse: what this side can see for itself."""
+    if any(isinstance(cause, EOFError) for cause in _causes(error)):
+        fault = certificate_fault(tls)
+        what, fix = fault or (
+            "is refused",
+            "issue it from the CA the server trusts; the server's log says more",
+        )
+        return AccessDenied(
+            f"{where}: the server ended the connection; this client's certificate {what}", fix=fix
+        )
+    if isinstance(error, ConnectionResetError | ConnectionAbortedError | BrokenPipeError):
+        return Unreachable(
+            f"{where}: the connection ended within the TLS handshake; the server may speak no TLS there",
+            fix="use ws:// for a server without TLS, or correct the port",
+        )
+    return None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -135,9 +153,3 @@ def _http(where: str, error: BaseException) -> PartitaError | None:
             f"{where}: an HTTP server answers there that knows no WebSocket", fix="correct the port"
         )
     return None
-
-
-def _invalid_message() -> type[Exception]:
-    from websockets.exceptions import InvalidMessage
-
-    return InvalidMessage

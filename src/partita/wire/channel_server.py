@@ -10,7 +10,7 @@ import http
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, Self, final
 from urllib.parse import urlsplit
 
 from ..errors import LocalError, PortTaken, Unreachable
@@ -56,6 +56,12 @@ class WebSocketListener:
         self.host, self.port = next(iter(server.sockets)).getsockname()[:2]
         name = f"[{self.host}]" if ":" in self.host else self.host
         self.url = f"{'wss' if secure else 'ws'}://{name}:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
 
     async def close(self) -> None:
         """Stop listening, end every session, wait for the handlers."""

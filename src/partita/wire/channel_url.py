@@ -6,7 +6,7 @@ One rule: what is not said is safe: no port is public, no certificate unverified
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Protocol, final
+from typing import Final, Protocol, Self, final
 from urllib.parse import urlsplit
 
 from ..errors import BadReference, PortTaken, Unreachable
@@ -37,6 +37,14 @@ class Listener(Protocol):
 
     async def close(self) -> None:
         """Stop it and end its sessions."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """``async with`` closes the server at its end."""
+        ...
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close it."""
         ...
 
 
@@ -95,6 +103,12 @@ class _MemoryListener:
         self.url, self.hub = url, hub
         self._pipes: set[asyncio.Task[None]] = set()
         _LISTENING[url] = self
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
 
     async def dial(self) -> Pipe:
         """A pipe to the hub."""

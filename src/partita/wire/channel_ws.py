@@ -7,10 +7,11 @@ their codecs) and so are WebSocket pings (the session has heartbeats that measur
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, final
 from urllib.parse import urlsplit
 
-from ..errors import BadReference, PartitaError
+from ..errors import BadReference
 from .access import Tls
 from .channel import Pipe, PipeEnded
 from .channel_client import Dial
@@ -68,7 +69,8 @@ class WebSocketPipe:
         from websockets.exceptions import ConnectionClosed
 
         self._socket = socket
-        self._ended = ConnectionClosed
+        # asyncio's transports raise AttributeError when they are written to after their loop has let go of them.
+        self._ended = (ConnectionClosed, OSError, AttributeError)
 
     async def read(self) -> Buffer:
         """The next message, whatever its size."""
@@ -90,7 +92,8 @@ class WebSocketPipe:
 
     async def close(self) -> None:
         """Close handshake, at most a second of it."""
-        await self._socket.close()
+        with suppress(*self._ended):
+            await self._socket.close()
 
 
 def websocket_dial(
@@ -114,10 +117,8 @@ def websocket_dial(
             socket = await connect(
                 target, ssl=context, additional_headers=headers, open_timeout=_OPEN_SECONDS, **options
             )
-        except PartitaError:
-            raise
         except Exception as error:
-            raise refusal(url, error) from error
+            raise refusal(url, error, tls) from error
         return WebSocketPipe(socket)
 
     return dial

@@ -227,7 +227,8 @@ class _Flight:
 
 def _small_socket() -> socket.socket:
     # The kernel's own buffers grow to megabytes on loopback; they would be a queue that no router has.
-    small = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # With the protocol named, asyncio turns off Nagle: TCP would else hold small frames back for an ack, up to 40 ms.
+    small = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
         small.setsockopt(socket.SOL_SOCKET, option, _QUEUE_BYTES)
     # Loopback's segments of 64 KB would not fit such buffers, and TCP would wait for its timers between them.

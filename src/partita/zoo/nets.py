@@ -38,26 +38,35 @@ class ResidualBlock(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """A residual network for images of 32 by 32 (He et al. 2015, section 4.2: 6n+2 layers)."""
+    """A residual network for images of 32 by 32 (He et al. 2015, section 4.2: 6n+2 layers).
 
-    def __init__(self, width: int = 16, blocks: int = 2, classes: int = 10) -> None:
+    With `stride` 4 and a fourth layer it is one for larger images.
+    """
+
+    def __init__(
+        self, width: int = 16, blocks: int = 2, classes: int = 10, *, layers: int = 3, stride: int = 1
+    ) -> None:
         super().__init__()
+        side = 3 if stride == 1 else 7
         self.stem = nn.Sequential(
-            nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+            nn.Conv2d(3, width, side, stride, side // 2, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
         )
-        widths = (width, width, 2 * width, 4 * width)
-        for i, (given, made) in enumerate(pairwise(widths), start=1):
+        widths = (width, *(width << i for i in range(layers)))
+        self.layers = tuple(f"layer{i + 1}" for i in range(layers))
+        for i, (given, made) in enumerate(pairwise(widths)):
             rows = [
-                ResidualBlock(given if j == 0 else made, made, 2 if i > 1 and j == 0 else 1)
+                ResidualBlock(given if j == 0 else made, made, 2 if i > 0 and j == 0 else 1)
                 for j in range(blocks)
             ]
-            self.add_module(f"layer{i}", nn.Sequential(*rows))
+            self.add_module(self.layers[i], nn.Sequential(*rows))
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(4 * width, classes)
+        self.fc = nn.Linear(widths[-1], classes)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         x = self.stem(image)
-        for name in ("layer1", "layer2", "layer3"):
+        for name in self.layers:
             x = self.get_submodule(name)(x)
         out: torch.Tensor = self.fc(self.pool(x).flatten(1))
         return out
@@ -138,6 +147,11 @@ def resnet_tiny(batch: int = 2, **options: int) -> Network:
     return Network(module, (_image(batch),))
 
 
+def resnet_small(batch: int = 2, image: int = 128, **options: int) -> Network:
+    module = SmallResNet(**{"width": 32, "layers": 4, "stride": 4, **options})
+    return Network(module, (torch.randn(batch, 3, image, image),))
+
+
 def bilstm_tiny(batch: int = 2, **options: int) -> Network:
     module = TextClassifier(**options)
     tokens = torch.randint(0, module.embedding.num_embeddings, (batch, 24))
@@ -156,6 +170,7 @@ def towers_tiny(batch: int = 2, **options: int) -> Network:
 
 NETS: dict[str, Callable[..., Network]] = {
     "bilstm-tiny": bilstm_tiny,
+    "resnet-small": resnet_small,
     "resnet-tiny": resnet_tiny,
     "towers-tiny": towers_tiny,
     "unet-tiny": unet_tiny,

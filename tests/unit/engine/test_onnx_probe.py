@@ -70,7 +70,7 @@ def test_any_other_complaint_is_passed_on(tmp_path: Path) -> None:
     """Without the runtime's codes, with a way to learn more."""
     model = onnx.parser.parse_model(HEAD + "g (float[2] x) => (float[2] y) { y = Neg <colour = 3> (x) }")
 
-    with pytest.raises(CannotCapture, match="does not load .*colour") as error:
+    with pytest.raises(CannotCapture, match=r"does not load .*colour") as error:
         capture_onnx(saved(model, tmp_path))
 
     assert "[ONNXRuntimeError]" not in error.value.problem

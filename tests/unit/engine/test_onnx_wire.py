@@ -40,7 +40,7 @@ def tensors(item: Any) -> list[Any]:
         return []
     values = [value for _, value in item.ListFields()]
     rows = [
-        [value] if hasattr(value, "ListFields") or not hasattr(value, "__iter__") else value
+        [value] if hasattr(value, "ListFields") or not hasattr(value, "__len__") else value
         for value in values
     ]
     return [

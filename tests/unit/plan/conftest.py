@@ -98,7 +98,7 @@ def _draw_chain(draw: Callable[[Any], Any]) -> Chain:
         if draw(st.booleans()):
             dtypes[outputs[-1]] = draw(st.sampled_from([DType.INT32, DType.FLOAT16, DType.FLOAT64]))
     sizes = {name: draw(st.integers(1, 400)) for name in available}
-    blocked = {p: "because" for p in draw(st.sets(st.integers(1, count), max_size=2))}
+    blocked = dict.fromkeys(draw(st.sets(st.integers(1, count), max_size=2)), "because")
     return build_chain(stages, dtypes, sizes, blocked)
 
 

@@ -108,8 +108,9 @@ def test_a_store_carries_the_inputs_and_the_answer_too(line, profiled):
     """Two parts hand on one tensor; through a store, four are written or read: x, h1 twice, and the answer."""
     chain = line([10, 10, 10, 10])
     profiles, limits = {"fn": profiled(chain, [1, 1, 1])}, {"fn": Limits(package=300)}
-    along = search_parts(chain, profiles, Link(1e6, 1e6), limits=limits)
-    stored = search_parts(chain, profiles, Link(1e6, 1e6), limits=limits, transport="store")
+    question = Question(objective="parts", codecs=("raw",))
+    along = search_parts(chain, profiles, Link(1e6, 1e6), question, limits=limits)
+    stored = search_parts(chain, profiles, Link(1e6, 1e6), question, limits=limits, transport="store")
     assert (along.estimate.bytes, stored.estimate.bytes) == (40, 160)
 
 

@@ -1,5 +1,5 @@
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 import pytest
 import uvicorn
@@ -25,9 +25,9 @@ async def served(handler, settings, app=None):
         **options,
     )
     server = uvicorn.Server(config)
-    server.capture_signals = lambda: _nothing()
+    server.capture_signals = nullcontext  # the test run's signals stay its own
     task = asyncio.create_task(server.serve())
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110  # uvicorn offers a flag and no event
         await asyncio.sleep(0.01)
     try:
         yield server.servers[0].sockets[0].getsockname()[1]
@@ -35,14 +35,6 @@ async def served(handler, settings, app=None):
         await wire.close()
         server.should_exit = True
         await task
-
-
-class _nothing:
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        return None
 
 
 class TestUvicorn(ChannelSuite):

@@ -1,0 +1,482 @@
+"""How fast the wire is, beside plain asyncio streams, gRPC and pickled sockets; and what a slow link leaves of it.
+
+    python benchmarks/wire.py [--json FILE] [--rounds 5] [--quick]
+
+Each peer runs in two processes. Rounds alternate between the peers, numbers are medians, and what to trust are the
+ratios. "pickled" does what the original research project did: concatenated pickles with ASCII markers in between, and a
+receiver that searches the growing buffer for the marker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import pickle
+import platform
+import socket
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from partita.wire import (
+    Drop,
+    Forward,
+    Result,
+    ShapedLink,
+    Tls,
+    connect,
+    decode,
+    init_ca,
+    issue,
+    listen,
+    parse_shape,
+)
+
+SIZES = {"100 KB": 100_000, "4 MB": 4 << 20, "64 MB": 64 << 20}
+HEAD = 9
+
+
+def tls_of(folder: Path | None, name: str) -> Tls | None:
+    return Tls(folder / f"{name}.pem", folder / f"{name}.key", folder / "ca.pem") if folder else None
+
+
+def array_of(size: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(size // 4, dtype=np.float32)
+
+
+# -- ours -------------------------------------------------------------------------------------------------------------
+
+
+class Ours:
+    """The wire as it is, with default settings."""
+
+    @staticmethod
+    async def serve(folder: Path | None) -> int:
+        async def handler(connection):
+            count, first, last, begun = 0, 0.0, 0.0, 0
+            async for message, tensors in connection:
+                if isinstance(message, Forward) and message.part == "echo":
+                    await connection.send(Result(message.request), tensors)
+                elif isinstance(message, Forward):
+                    array = decode(tensors["x"])
+                    last = time.perf_counter()
+                    if not count:
+                        first, begun = last, array.nbytes
+                    count += array.nbytes
+                else:
+                    told = np.array([count - begun, last - first])
+                    await connection.send(
+                        Result(message.request), {"told": told} if message.request else None
+                    )
+                    if message.request:
+                        count = 0
+
+        server = await listen(
+            f"{'wss' if folder else 'ws'}://127.0.0.1:0", handler, tls=tls_of(folder, "server")
+        )
+        return server.port
+
+    async def open(self, port: int, folder: Path | None) -> None:
+        scheme = "wss" if folder else "ws"
+        self.connection = await connect(f"{scheme}://127.0.0.1:{port}", tls=tls_of(folder, "client"))
+
+    async def echo(self, array: np.ndarray) -> None:
+        await self.connection.send(Forward(0, "echo"), {"x": array})
+        _, tensors = await self.connection.receive()
+        assert decode(tensors["x"]).nbytes == array.nbytes
+
+    async def push(self, array: np.ndarray, count: int) -> None:
+        for _ in range(count):
+            await self.connection.send(Forward(0, "push"), {"x": array}, channel=1)
+        await self.connection.send(Forward(0, "push"), {"x": array[:1]}, channel=1)
+        await self.connection.send(Drop(1, "push"), channel=1)
+        await self.connection.receive()
+
+    async def close(self) -> None:
+        await self.connection.close()
+
+
+# -- plain asyncio streams --------------------------------------------------------------------------------------------
+
+
+async def read_array(reader: asyncio.StreamReader) -> tuple[int, np.ndarray]:
+    head = await reader.readexactly(HEAD)
+    return head[0], np.frombuffer(await reader.readexactly(int.from_bytes(head[1:])), np.float32)
+
+
+async def write_array(writer: asyncio.StreamWriter, kind: int, array: np.ndarray) -> None:
+    writer.write(bytes([kind]) + array.nbytes.to_bytes(8))
+    writer.write(memoryview(array).cast("B"))
+    await writer.drain()
+
+
+class Streams:
+    """A length and the bytes, over asyncio's StreamReader and StreamWriter with their default limits."""
+
+    @staticmethod
+    async def serve(folder: Path | None) -> int:
+        async def handler(reader, writer):
+            try:
+                while True:
+                    kind, array = await read_array(reader)
+                    if kind == 0:
+                        await write_array(writer, 0, array)
+                    elif kind == 2:
+                        await write_array(writer, 0, array[:0])
+            except asyncio.IncompleteReadError:
+                writer.close()
+
+        tls = tls_of(folder, "server")
+        server = await asyncio.start_server(
+            handler, "127.0.0.1", 0, ssl=tls.server_context() if tls else None
+        )
+        Streams.keep = server
+        return server.sockets[0].getsockname()[1]
+
+    async def open(self, port: int, folder: Path | None) -> None:
+        tls = tls_of(folder, "client")
+        context = tls.client_context() if tls else None
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+
+    async def echo(self, array: np.ndarray) -> None:
+        await write_array(self.writer, 0, array)
+        await read_array(self.reader)
+
+    async def push(self, array: np.ndarray, count: int) -> None:
+        for _ in range(count):
+            await write_array(self.writer, 1, array)
+        await write_array(self.writer, 2, array[:1])
+        await read_array(self.reader)
+
+    async def close(self) -> None:
+        self.writer.close()
+
+
+# -- gRPC -------------------------------------------------------------------------------------------------------------
+
+
+class Grpc:
+    """grpc.aio with generic handlers and bytes, one bidirectional stream; no message limits."""
+
+    OPTIONS = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
+
+    @staticmethod
+    async def serve(folder: Path | None) -> int:
+        import grpc
+
+        async def stream(request_iterator, context):
+            async for data in request_iterator:
+                if data[:1] == b"\0":
+                    yield data
+                elif data[:1] == b"\2":
+                    yield b""
+
+        server = grpc.aio.server(options=Grpc.OPTIONS)
+        handler = grpc.stream_stream_rpc_method_handler(stream)
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("bench.Wire", {"Run": handler}),)
+        )
+        if folder:
+            pair = (folder / "server.key").read_bytes(), (folder / "server.pem").read_bytes()
+            credentials = grpc.ssl_server_credentials([pair], (folder / "ca.pem").read_bytes(), True)
+            port = server.add_secure_port("127.0.0.1:0", credentials)
+        else:
+            port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        Grpc.keep = server
+        return port
+
+    async def open(self, port: int, folder: Path | None) -> None:
+        import grpc
+
+        if folder:
+            files = [(folder / name).read_bytes() for name in ("ca.pem", "client.key", "client.pem")]
+            credentials = grpc.ssl_channel_credentials(*files)
+            self.channel = grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials, options=self.OPTIONS)
+        else:
+            self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=self.OPTIONS)
+        self.call = self.channel.stream_stream("/bench.Wire/Run")()
+
+    async def echo(self, array: np.ndarray) -> None:
+        await self.call.write(b"\0" + array.tobytes())
+        np.frombuffer(await self.call.read(), np.float32, offset=1)
+
+    async def push(self, array: np.ndarray, count: int) -> None:
+        for _ in range(count):
+            await self.call.write(b"\1" + array.tobytes())
+        await self.call.write(b"\2")
+        await self.call.read()
+
+    async def close(self) -> None:
+        self.call.cancel()
+        await self.channel.close()
+
+
+# -- pickled blocking sockets -----------------------------------------------------------------------------------------
+
+END = b"end of feature"
+
+
+def pickled_send(sock: socket.socket, kind: int, array: np.ndarray) -> None:
+    sock.sendall(b"head" + pickle.dumps(kind) + b"tensor" + pickle.dumps(array) + END)
+
+
+def pickled_receive(sock: socket.socket, rest: bytes) -> tuple[int, np.ndarray, bytes]:
+    while END not in rest:
+        more = sock.recv(65536)
+        if not more:
+            raise EOFError
+        rest += more
+    message, rest = rest.split(END, 1)
+    head, tensor = message[4:].split(b"tensor", 1)
+    return pickle.loads(head), pickle.loads(tensor), rest
+
+
+class Pickled:
+    """Blocking sockets, pickles, markers."""
+
+    @staticmethod
+    async def serve(folder: Path | None) -> int:
+        door = socket.create_server(("127.0.0.1", 0))
+
+        def loop() -> None:
+            while True:
+                sock, _ = door.accept()
+                threading.Thread(target=answer, args=(sock,), daemon=True).start()
+
+        def answer(sock: socket.socket) -> None:
+            context = tls_of(folder, "server")
+            sock = context.server_context().wrap_socket(sock, server_side=True) if context else sock
+            rest = b""
+            try:
+                while True:
+                    kind, array, rest = pickled_receive(sock, rest)
+                    if kind != 1:
+                        pickled_send(sock, 0, array if kind == 0 else array[:0])
+            except (EOFError, OSError, ssl.SSLError):
+                sock.close()
+
+        threading.Thread(target=loop, daemon=True).start()
+        return door.getsockname()[1]
+
+    async def open(self, port: int, folder: Path | None) -> None:
+        sock = socket.create_connection(("127.0.0.1", port))
+        tls = tls_of(folder, "client")
+        self.sock = tls.client_context().wrap_socket(sock, server_hostname="127.0.0.1") if tls else sock
+        self.rest = b""
+
+    async def echo(self, array: np.ndarray) -> None:
+        pickled_send(self.sock, 0, array)
+        _, _, self.rest = pickled_receive(self.sock, self.rest)
+
+    async def push(self, array: np.ndarray, count: int) -> None:
+        for _ in range(count):
+            pickled_send(self.sock, 1, array)
+        pickled_send(self.sock, 2, array[:1])
+        _, _, self.rest = pickled_receive(self.sock, self.rest)
+
+    async def close(self) -> None:
+        self.sock.close()
+
+
+PEERS = {"partita": Ours, "streams": Streams, "grpc": Grpc, "pickled": Pickled}
+
+
+async def serve(peer: str, folder: Path | None) -> None:
+    print(await PEERS[peer].serve(folder), flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+
+
+# -- measuring --------------------------------------------------------------------------------------------------------
+
+
+class Server:
+    """A peer's server in a process of its own, for as long as the block lasts."""
+
+    def __init__(self, peer: str, folder: Path | None) -> None:
+        command = [sys.executable, __file__, "--serve", peer, *(["--certs", str(folder)] if folder else [])]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.port = int(self.process.stdout.readline())
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+async def measured(peer: str, port: int, folder: Path | None, size: int, repeat: int) -> tuple[float, float]:
+    """Seconds of an echo (median) and of one pushed message."""
+    client, array = PEERS[peer](), array_of(size)
+    await client.open(port, folder)
+    for _ in range(3):
+        await client.echo(array)
+    echoes = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        await client.echo(array)
+        echoes.append(time.perf_counter() - start)
+    await client.push(array, 2)
+    start = time.perf_counter()
+    await client.push(array, repeat)
+    pushed = (time.perf_counter() - start) / repeat
+    await client.close()
+    return statistics.median(echoes), pushed
+
+
+async def compare(folder: Path | None, rounds: int, sizes: dict[str, int]) -> list[dict]:
+    servers = {peer: Server(peer, folder) for peer in PEERS}
+    rows = []
+    try:
+        for name, size in sizes.items():
+            repeat = max(4, min(100, (96 << 20) // size))
+            # What a marker search costs grows with the square of the size: a 64 MB message takes it half a minute.
+            peers = [peer for peer in PEERS if peer != "pickled" or size <= 8 << 20]
+            samples: dict[str, list] = {peer: [] for peer in peers}
+            for _ in range(rounds):
+                for peer in peers:
+                    samples[peer].append(await measured(peer, servers[peer].port, folder, size, repeat))
+            echo = {peer: statistics.median(s[0] for s in samples[peer]) for peer in peers}
+            push = {peer: statistics.median(s[1] for s in samples[peer]) for peer in peers}
+            rows += [
+                {
+                    "link": "mTLS" if folder else "plain",
+                    "size": name,
+                    "peer": peer,
+                    "echo_ms": echo[peer] * 1e3,
+                    "echo_MBps": 2 * size / echo[peer] / 1e6,
+                    "push_MBps": size / push[peer] / 1e6,
+                    "echo_vs_streams": echo["streams"] / echo[peer],
+                    "push_vs_streams": push["streams"] / push[peer],
+                }
+                for peer in peers
+            ]
+            for row in rows[-len(peers) :]:
+                show(row)
+    finally:
+        for server in servers.values():
+            server.close()
+    return rows
+
+
+def show(row: dict) -> None:
+    print(
+        f"{row['link']:5}  {row['size']:>6}  {row['peer']:8}  echo {row['echo_ms']:9.2f} ms  {row['echo_MBps']:7.0f} MB/s"
+        f"  ({row['echo_vs_streams']:4.2f}x streams)   push {row['push_MBps']:7.0f} MB/s"
+        f"  ({row['push_vs_streams']:4.2f}x)",
+        flush=True,
+    )
+
+
+async def slow_link(text: str, seconds: float) -> dict:
+    """Saturate a shaped link with 1 MB tensors and keep a heartbeat beside them."""
+    server = Server("partita", None)
+    beats: list[float] = []
+    try:
+        async with ShapedLink("127.0.0.1", server.port, parse_shape(text)) as link:
+            client = Ours()
+            await client.open(link.port, None)
+            connection, array = client.connection, array_of(1 << 20)
+            until = time.perf_counter() + seconds
+
+            async def push() -> None:
+                while time.perf_counter() < until:
+                    await connection.send(Forward(0, "push"), {"x": array})
+
+            async def beat() -> None:
+                while time.perf_counter() < until:
+                    start = time.perf_counter()
+                    await connection.send(Drop(0, "beat"))
+                    await connection.receive()
+                    beats.append(time.perf_counter() - start)
+                    await asyncio.sleep(0.05)
+
+            await asyncio.gather(push(), beat())
+            await connection.send(Drop(1, "told"), channel=1)
+            _, tensors = await connection.receive()
+            told = decode(tensors["told"])
+            estimate = connection.link()
+            await client.close()
+    finally:
+        server.close()
+    beats = sorted(beats[len(beats) // 5 :])
+    row = {
+        "link": text,
+        "payload_mbps": told[0] * 8 / told[1] / 1e6,
+        "beat_median_ms": statistics.median(beats) * 1e3,
+        "beat_p95_ms": beats[int(len(beats) * 0.95)] * 1e3,
+        "estimate_up_mbps": (estimate.up or 0) * 8 / 1e6,
+    }
+    print(
+        f"{text}: {row['payload_mbps']:.2f} Mbit/s of payload, heartbeat {row['beat_median_ms']:.0f} ms "
+        f"(p95 {row['beat_p95_ms']:.0f}), estimated {row['estimate_up_mbps']:.2f} Mbit/s"
+    )
+    return row
+
+
+def goals(rows: list[dict], slow: dict) -> dict[str, bool]:
+    """What the issue of this benchmark promises."""
+    plain = {(row["size"], row["peer"]): row for row in rows if row["link"] == "plain"}
+    ours = plain["4 MB", "partita"]
+    return {
+        "4 MB echo at least 0.7 of plain streams": ours["echo_vs_streams"] >= 0.7,
+        "4 MB push at least 0.7 of plain streams": ours["push_vs_streams"] >= 0.7,
+        "never slower than pickled sockets": all(
+            mine["echo_ms"] <= row["echo_ms"] and mine["push_MBps"] >= row["push_MBps"]
+            for row in rows
+            if row["peer"] == "pickled"
+            for mine in rows
+            if (mine["link"], mine["size"], mine["peer"]) == (row["link"], row["size"], "partita")
+        ),
+        "10 Mbit/s: at least 9.3 of payload": slow["payload_mbps"] >= 9.3,
+        "10 Mbit/s: heartbeat under 50 ms": slow["beat_median_ms"] < 50,
+    }
+
+
+async def bench(options: argparse.Namespace) -> None:
+    sizes = dict(list(SIZES.items())[:2]) if options.quick else SIZES
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        init_ca(folder)
+        issue(folder, "server", hosts=["127.0.0.1"])
+        issue(folder, "client", purpose="client")
+        rows = await compare(None, options.rounds, sizes) + await compare(folder, options.rounds, sizes)
+    slow = [await slow_link(text, 8) for text in ("10mbit", "10mbit/20ms", "20mbit/40ms/1%")]
+    reached = goals(rows, slow[0])
+    for goal, met in reached.items():
+        print(f"{'met   ' if met else 'MISSED'}  {goal}")
+    if options.json:
+        machine = {
+            "python": platform.python_version(),
+            "system": platform.platform(),
+            "rounds": options.rounds,
+        }
+        document = {"machine": machine, "rows": rows, "slow": slow, "goals": reached}
+        options.json.write_text(json.dumps(document, indent=1))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="without the 64 MB tensors")
+    parser.add_argument("--serve", choices=PEERS, help=argparse.SUPPRESS)
+    parser.add_argument("--certs", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    asyncio.run(serve(options.serve, options.certs) if options.serve else bench(options))
+
+
+if __name__ == "__main__":
+    main()
