@@ -22,7 +22,7 @@ import numpy as np
 from partita.engine import Captured
 from partita.graph import Link, Profile
 from partita.plan import Hop, Overhead, PlacedPart, Plan, Question, estimate
-from partita.profile import Effort, measure, measure_codecs
+from partita.profile import Effort, measure, measure_codecs, steady_heap, with_threads
 from partita.run import Driver, Remote, local_place, run_steps, shaped
 from partita.wire import LinkShape, connect
 from partita.zoo import resolve
@@ -111,8 +111,9 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    model = resolve(arguments.model, batch=arguments.batch)
-    profile = measure(model, batches=(arguments.batch,), effort=Effort(budget=20.0), threads=1)
+    steady_heap()
+    model = with_threads(resolve(arguments.model, batch=arguments.batch), 1)
+    profile = measure(model, batches=(arguments.batch,), effort=Effort(budget=20.0))
     profile = replace(profile, codecs=measure_codecs(CODECS))
     found = asyncio.run(trials(model, profile, arguments))
     error = statistics.median(trial.error for trial in found)

@@ -101,8 +101,11 @@ class ModelOptions:
 
     def capture(self, reference: str) -> Captured:
         """The model behind a reference, captured."""
-        from ..profile import with_threads
+        from ..profile import steady_heap, with_threads
         from ..zoo import resolve
+
+        # Before the first tensor: parts must take the same time in every process that measures or runs them.
+        steady_heap()
 
         captured = resolve(
             reference,

@@ -86,7 +86,7 @@ def _optimised(file: OnnxFile, level: str) -> tuple[_Scratch, Path]:
     ):
         options.add_session_config_entry(f"session.optimized_model_external_initializers_{key}", value)
     try:
-        ort.InferenceSession(str(file.path), options, providers=["CPUExecutionProvider"])
+        ort.InferenceSession(str(file.path), options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:
         raise refusal(file, error) from error
     return folder, path

@@ -8,6 +8,7 @@ says how large something is (the shape of a Reshape) is 1; a size that nobody bo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import prod
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from .onnx_values import numpy_dtype
 
 # Long enough that positions differ, short enough for any table of positions.
 _OPEN_SIZE = 8
+# A size that a file makes up must not fill the memory: a billion values are beyond any real input.
+_LARGEST_INPUT = 1 << 30
 # Which input of which operator is a size, not a value.
 _SIZES = {
     ("Reshape", 1),
@@ -123,6 +126,11 @@ def _value(
             fix="give the values yourself, or export the model with typed inputs",
         )
     shape = tuple(evaluate(size, bound) for size in spec.shape)
+    if prod(shape) > _LARGEST_INPUT:
+        raise PartFailed(
+            f"no example is made for input {spec.name!r}: {list(shape)} are {prod(shape)} values",
+            fix="bind its open dimensions to smaller sizes, or give the values yourself",
+        )
     dtype = numpy_dtype(spec.dtype)
     if spec.dtype is DType.STRING:
         return np.full(shape, "a", dtype)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadReference, CannotCapture, MissingExtra
-from .onnx_tensor import Tensor, elided, read_tensor
+from .onnx_tensor import Tensor, check_payload, elided, read_tensor
 from .onnx_wire import BYTES, VARINT, Buffer, Field, Malformed, Piece, Span, fields, number_of, rewritten
 
 # Shapes, axes and scales stay below this and are needed to infer shapes; weights lie above it.
@@ -39,7 +39,7 @@ class Stamp:
         return cls(stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class OnnxFile:
     """One walked file. The spans are parallel to the lists of `proto`, the skeleton as onnx.ModelProto."""
 
@@ -52,6 +52,9 @@ class OnnxFile:
     functions: tuple[Span, ...]
     kept: tuple[Span, ...]
     """Fields of the model that every part keeps as they are: producer, version, doc string, metadata."""
+
+    def __repr__(self) -> str:
+        return f"OnnxFile({str(self.path)!r}, {len(self.nodes)} nodes, {len(self.initializers)} weights)"
 
     def check_unchanged(self) -> None:
         """Refuse to read ranges of a file that is not the one that was walked."""
@@ -99,14 +102,15 @@ def _walk(path: Path, stamp: Stamp, buffer: Buffer) -> OnnxFile:
         raise Malformed("it has no graph" if version else "it states no IR version")
     inner = [item for graph in graphs for item in fields(buffer, graph.value, graph.stop)]
     dropped = (_GRAPH, _OPSETS, _TRAINING, _FUNCTION)
+    weights = tuple(read_tensor(buffer, span.start, span.stop) for span in _spans(inner, _INITIALIZER))
+    for tensor in weights:
+        check_payload(tensor, path)
     return OnnxFile(
         path=path,
         stamp=stamp,
         proto=_skeleton(buffer, top),
         nodes=_spans(inner, _NODE),
-        initializers=tuple(
-            read_tensor(buffer, span.start, span.stop) for span in _spans(inner, _INITIALIZER)
-        ),
+        initializers=weights,
         sparse=_spans(inner, _SPARSE),
         functions=_spans(top, _FUNCTION),
         kept=tuple(Span(item.start, item.stop) for item in top if item.number not in dropped),

@@ -27,7 +27,7 @@ _LARGEST_IN_MEMORY = 64 << 20
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class OnnxModel:
     """What `capture_onnx` gives. `dims` are the sizes that the caller bound, `given` the caller's own inputs."""
 
@@ -37,6 +37,9 @@ class OnnxModel:
     given: Mapping[str, Array] | None = None
     folder: object = None
     """Keeps the temporary folder of an optimised model alive."""
+
+    def __repr__(self) -> str:
+        return f"OnnxModel({str(self.path)!r}, {len(self.chain)} stages, {self.settings})"
 
     @property
     def chain(self) -> Chain:
@@ -57,7 +60,7 @@ class OnnxModel:
         self.chain.check_part(start, stop)
         inputs, outputs = self.chain.part_inputs(start, stop), self.chain.part_outputs(start, stop)
         session = None if start == stop else self._session(start, stop)
-        return OnnxPart(session, start, stop, inputs, outputs)
+        return OnnxPart(session, start, stop, inputs, outputs, self.chain.digest)
 
     def _session(self, start: int, stop: int) -> Any:
         model = part_bytes(self.source, start, stop, _LARGEST_IN_MEMORY)
@@ -92,7 +95,7 @@ class OnnxModel:
                 f"ONNX Runtime cannot load {self.path}: {reason(error)}",
                 fix="run it in parts, or on a machine with more memory",
             ) from error
-        return OnnxPart(session, 0, len(self.chain), self.chain.inputs, self.chain.outputs)
+        return OnnxPart(session, 0, len(self.chain), self.chain.inputs, self.chain.outputs, self.chain.digest)
 
     def whole(self, values: Mapping[str, Array]) -> Values:
         """What ONNX Runtime gives for the whole file."""

@@ -24,6 +24,8 @@ from .onnx_values import dtype_of
 
 # Weights inside bodies and Constant nodes have no hole to point at: above this sum the probe is left out.
 _LARGEST_INNER = 256 << 20
+# No weight is larger; file systems end at a few terabytes.
+_LARGEST_HOLE = 1 << 40
 _EXTERNAL = 1
 
 
@@ -45,8 +47,10 @@ def probe(file: OnnxFile, wanted: Sequence[str]) -> Any | None:
         _fill(tensor)
     if not holes:
         return _opened(file, model.SerializeToString())
+    largest = max(nbytes(t.data_type, tuple(t.dims)) for t in holes)
+    if largest > _LARGEST_HOLE:
+        return None
     with tempfile.TemporaryDirectory(prefix="partita-") as folder:
-        largest = max(nbytes(t.data_type, tuple(t.dims)) for t in holes)
         with (Path(folder) / "hole").open("wb") as hole:
             hole.truncate(largest)
         for tensor in holes:

@@ -73,7 +73,10 @@ def open_session(model: bytes | Path, settings: RunSettings) -> Any:
     import onnxruntime as ort
 
     source = model if isinstance(model, bytes) else str(model)
-    return ort.InferenceSession(source, session_options(settings), providers=["CPUExecutionProvider"])
+    # With fallback, ONNX Runtime prints on an error, tries the same once more and fails again.
+    return ort.InferenceSession(
+        source, session_options(settings), providers=["CPUExecutionProvider"], enable_fallback=0
+    )
 
 
 def reason(error: Exception) -> str:
@@ -97,11 +100,18 @@ class OnnxPart:
     """The stages [start, stop) of one ONNX model, loaded."""
 
     def __init__(
-        self, session: Any, start: int, stop: int, inputs: tuple[str, ...], outputs: tuple[str, ...]
+        self,
+        session: Any,
+        start: int,
+        stop: int,
+        inputs: tuple[str, ...],
+        outputs: tuple[str, ...],
+        model: str = "",
     ) -> None:
         self._session = session
         self._start, self._stop = start, stop
         self._inputs, self._outputs = inputs, outputs
+        self._model = model
         self._arguments = list(session.get_inputs()) if session else []
         made = list(session.get_outputs()) if session else []
         self._made = [argument.name for argument in made if argument.name in outputs]
@@ -138,7 +148,17 @@ class OnnxPart:
             raise BadDocument(
                 "part file", [f"{METADATA}: {error!r} in its metadata"], fix="cut the model again"
             ) from error
-        return cls(session, start, stop, inputs, outputs)
+        return cls(session, start, stop, inputs, outputs, str(fields.get("model", "")))
+
+    def __repr__(self) -> str:
+        return (
+            f"OnnxPart([{self._start}:{self._stop}], {', '.join(self._inputs)} -> {', '.join(self._outputs)})"
+        )
+
+    @property
+    def model(self) -> str:
+        """The digest of the chain it was cut from; empty for a file that nobody cut."""
+        return self._model
 
     @property
     def start(self) -> int:

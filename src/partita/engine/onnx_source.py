@@ -15,7 +15,7 @@ from .onnx_graph import Graph, Step, placed
 from .onnx_types import Namer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OnnxSource:
     """One model file, understood.
 

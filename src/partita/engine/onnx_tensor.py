@@ -155,6 +155,16 @@ def inline(payload: Span | bytes) -> list[Piece]:
     return [encode(_RAW << 3 | BYTES) + encode(len(payload)), payload]
 
 
+def check_payload(tensor: Tensor, model: Path) -> None:
+    """Refuse a tensor whose values are not all there, or more than its type and shape ask for."""
+    if tensor.external:
+        outside(tensor, model)
+    elif tensor.payload is not None and tensor.nbytes and len(tensor.payload) != tensor.nbytes:
+        raise Malformed(
+            f"the weight {tensor.name!r} has {len(tensor.payload)} bytes, but its type and shape ask for {tensor.nbytes}"
+        )
+
+
 def outside(tensor: Tensor, model: Path) -> Span:
     """Where the values of an external tensor lie, checked: inside the model's folder, and all there."""
     where = f"the values of {tensor.name!r}"

@@ -84,7 +84,8 @@ def _print(expression: Any) -> str:
 
 def _sum(terms: Iterable[Any]) -> str:
     """Symbols before numbers, as people write; what is negative comes after what it is taken from."""
-    added, taken = [], []
+    added: list[str] = []
+    taken: list[str] = []
     for term in terms:
         negative = term.as_coeff_Mul()[0] < 0
         (taken if negative else added).append(_tight(_print(-term if negative else term)))

@@ -7,8 +7,8 @@ from .estimate import Pricing, estimate
 from .explain import COLUMNS, Turn, explain, print_table, rows, turns
 from .limits import PLATFORMS, Limits, load_limits, platform
 from .parts import search_parts
-from .placement import Estimate, Hop, Mode, Objective, PlacedPart, Plan
-from .placement_text import parse_plan, print_plan
+from .placement import Estimate, Hop, Mode, Objective, PlacedPart, Plan, print_plan
+from .placement_text import parse_plan
 from .question import Overhead, Question
 from .ranking import Alternative, Ranking
 from .replan import Decision, Hysteresis, Move, Offer, Standing, decide, move_cost, moved

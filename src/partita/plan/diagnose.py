@@ -19,6 +19,8 @@ from .limits import Limits
 from .placement import Plan
 
 Miss = tuple[str, str]
+# Sizes are printed in three digits: this much more, and what is printed is enough.
+_ROUNDED_UP = 1.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def refuse(field: Candidates) -> Infeasible:
     )
     way_out = single or closest
     raised = ", ".join(
-        f"{limit} at {at} to {amount(limit, field.limits[at].bounds[limit] * ratio * (1 + 5e-3))}"
+        f"{limit} at {at} to {amount(limit, field.limits[at].bounds[limit] * ratio * _ROUNDED_UP)}"
         for (at, limit), ratio in way_out.over.items()
     )
     return Infeasible(problem, fix=f"raise {raised}: then {way_out.plan} fits")

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from math import sqrt
+from typing import TYPE_CHECKING
 
 from ..graph import Link, print_rate, print_seconds, print_size
 from .objective import keys_of
 from .placement import Estimate, Plan
-from .ranking import Alternative, Ranking
-from .search import search
+
+if TYPE_CHECKING:  # a ranking explains itself, so it imports this module
+    from .ranking import Alternative, Ranking
 
 # How far a what-if looks, as factors up and down, and how closely it finds the point where the decision turns.
 _REACH = (1.5, 3.0, 6.0, 12.0, 24.0)
@@ -193,15 +195,12 @@ def _turn(ranking: Ranking, link_at: Callable[[float], Link]) -> tuple[float, Pl
 
 def _other(ranking: Ranking, link: Link) -> Plan | None:
     """Who wins over another link, if it is not the same cuts, and by more than a near tie."""
-    pricing = ranking.pricing
-    profiles = {name: cost.profile for name, cost in pricing.places.items()}
-    asked = replace(ranking.question, rescore=0)
-    again = search(ranking.chain, profiles, link, asked, limits=ranking.limits, top=1)
-    plan = again.best
+    again = ranking.again(link)
+    plan = again.plan
     if plan.parts == ranking.best.parts:
         return None
-    stay = replace(pricing, link=link, _sent={}).estimate(ranking.best, simulated=False)
-    gain = _worth(ranking, stay, again.alternatives[0].estimate)
+    stay = replace(ranking.pricing, link=link, _sent={}).estimate(ranking.best, simulated=False)
+    gain = _worth(ranking, stay, again.estimate)
     return plan if gain > _GAIN else None
 
 

@@ -7,6 +7,7 @@ cloud-only, one cut, two cuts and a row of many places.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from ..graph import Chain
 
 # The names the wire gives its codecs: topk:0.1/fp32+lossless, int8/channel:-1.
 CODEC_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:+/-]{0,79}")
+
+# A place that needs no quotes in the text form.
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*(?:-[A-Za-z0-9_.]+)*\Z")
 
 Mode = Literal["infer", "train"]
 Objective = Literal["latency", "throughput", "memory", "energy", "bytes", "parts"]
@@ -137,8 +141,6 @@ class Plan:
         return problems
 
     def __str__(self) -> str:
-        from .placement_text import print_plan
-
         return print_plan(self)
 
     @property
@@ -185,3 +187,36 @@ class Plan:
                 "; ".join(problems),
                 fix="`partita inspect` lists the legal cuts; `partita plan` keeps to them",
             )
+
+
+def _quote(name: str) -> str:
+    return name if _PLAIN.match(name) else json.dumps(name, ensure_ascii=False)
+
+
+def _word(name: str) -> str:
+    return name if name and not re.search(r'[\s"|\\]', name) else json.dumps(name, ensure_ascii=False)
+
+
+def _bracket(codec: str) -> str:
+    return f"({codec})" if "/" in codec or "-" in codec else codec
+
+
+def _print_part(part: PlacedPart) -> str:
+    return _quote(part.place) + ("" if part.empty else f"[{part.start}:{part.stop}]")
+
+
+def print_plan(plan: Plan, *, full: bool = False) -> str:
+    """The plan on one line; `full` adds what else is needed to parse back an equal one."""
+    words = [_print_part(plan.parts[0])]
+    for hop, part in zip(plan.hops, plan.parts[1:], strict=True):
+        both = plan.mode == "train" or hop.back != "raw"
+        codecs = [_bracket(hop.forward), _bracket(hop.back)] if both else [_bracket(hop.forward)]
+        words += [f"-{'/'.join(codecs)}->", _print_part(part)]
+    settings = [f"K={plan.window}", f"batch={plan.batch}", f"mode={plan.mode}"]
+    if full:
+        settings += [
+            f"objective={plan.objective}",
+            f"model={_word(plan.model)}",
+            f"digest={_word(plan.digest)}",
+        ]
+    return f"{' '.join(words)} | {' '.join(settings)}"

@@ -18,7 +18,6 @@ from ..errors import BadDocument
 from .placement import Hop, Mode, Objective, PlacedPart, Plan
 
 _FIX = "write it like: edge[0:5] -int8/raw-> cloud[5:17] | K=2 batch=8 mode=train"
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*(?:-[A-Za-z0-9_.]+)*\Z")
 _PART = re.compile(
     r'\s*("(?:[^"\\]|\\.)*"|[A-Za-z_][A-Za-z0-9_.]*(?:-[A-Za-z0-9_.]+)*)(?:\[(\d+):(\d+)\])?\s*'
 )
@@ -27,39 +26,6 @@ _HOP = re.compile(rf"-{_CODEC}(?:/{_CODEC})?->")
 _SETTING = re.compile(r'\s*([A-Za-z]+)=("(?:[^"\\]|\\.)*"|[^\s"]+)\s*')
 # A row of a thousand places is longer than any we print.
 _LONGEST = 100_000
-
-
-def _quote(name: str) -> str:
-    return name if _PLAIN.match(name) else json.dumps(name, ensure_ascii=False)
-
-
-def _word(name: str) -> str:
-    return name if name and not re.search(r'[\s"|\\]', name) else json.dumps(name, ensure_ascii=False)
-
-
-def _bracket(codec: str) -> str:
-    return f"({codec})" if "/" in codec or "-" in codec else codec
-
-
-def _print_part(part: PlacedPart) -> str:
-    return _quote(part.place) + ("" if part.empty else f"[{part.start}:{part.stop}]")
-
-
-def print_plan(plan: Plan, *, full: bool = False) -> str:
-    """The plan on one line; `full` adds what else is needed to parse back an equal one."""
-    words = [_print_part(plan.parts[0])]
-    for hop, part in zip(plan.hops, plan.parts[1:], strict=True):
-        both = plan.mode == "train" or hop.back != "raw"
-        codecs = [_bracket(hop.forward), _bracket(hop.back)] if both else [_bracket(hop.forward)]
-        words += [f"-{'/'.join(codecs)}->", _print_part(part)]
-    settings = [f"K={plan.window}", f"batch={plan.batch}", f"mode={plan.mode}"]
-    if full:
-        settings += [
-            f"objective={plan.objective}",
-            f"model={_word(plan.model)}",
-            f"digest={_word(plan.digest)}",
-        ]
-    return f"{' '.join(words)} | {' '.join(settings)}"
 
 
 def _error(problem: str) -> BadDocument:

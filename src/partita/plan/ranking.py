@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..graph import Chain
+from ..graph import Chain, Link
 from .estimate import Pricing
-from .limits import Limits
+from .explain import explain
 from .placement import Estimate, Plan
 from .question import Question
 
@@ -36,7 +36,8 @@ class Ranking:
     considered: int
     notes: tuple[str, ...]
     pricing: Pricing = field(repr=False, compare=False)
-    limits: Mapping[str, Limits] = field(repr=False, compare=False, default_factory=dict)
+    # The same question over another link, for what-if sentences: its best plan alone, not simulated.
+    again: Callable[[Link], Alternative] = field(repr=False, compare=False)
 
     @property
     def best(self) -> Plan:
@@ -56,6 +57,4 @@ class Ranking:
     @property
     def explanation(self) -> str:
         """Why the winner won, in sentences."""
-        from .explain import explain
-
         return explain(self)

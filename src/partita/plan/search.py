@@ -65,7 +65,12 @@ def search(
         raise refuse(field)
     ranked = _ranked(field, choices, top)
     notes += _missing_baselines(field, ranked)
-    return Ranking(tuple(ranked), field.considered, tuple(notes), pricing, bounds)
+    plain = replace(asked, rescore=0)
+
+    def again(other: Link) -> Alternative:
+        return search(chain, profiles, other, plain, limits=bounds, top=1).alternatives[0]
+
+    return Ranking(tuple(ranked), field.considered, tuple(notes), pricing, again)
 
 
 def _check_limits(limits: Mapping[str, Limits], profiles: Mapping[str, Profile]) -> None:

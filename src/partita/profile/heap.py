@@ -17,6 +17,7 @@ from typing import Final
 # From malloc.h: the parameters of mallopt.
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
+_ARENA_MAX: Final = -8
 # The heap is never given back, and only tensors of a gigabyte and more have pages of their own.
 _NEVER: Final = 2**31 - 1
 _LARGE: Final = 1 << 30
@@ -29,4 +30,6 @@ def steady_heap() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:  # pragma: no cover - musl has no such parameter, and no such habit
         return False
-    return all(mallopt(name, value) for name, value in ((_TRIM_THRESHOLD, _NEVER), (_MMAP_THRESHOLD, _LARGE)))
+    # One arena: a thread that computes would else have a heap of its own, which shrinks whatever is said here.
+    wanted = ((_TRIM_THRESHOLD, _NEVER), (_MMAP_THRESHOLD, _LARGE), (_ARENA_MAX, 1))
+    return all(mallopt(name, value) for name, value in wanted)

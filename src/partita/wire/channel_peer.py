@@ -51,6 +51,7 @@ class Peer:
         self._probe_number = 0
         self._timer: asyncio.TimerHandle | None = None
         self._pipe: Pipe | None = None
+        self._writing = asyncio.Lock()
         self._free = asyncio.Event()
         self._free.set()
         self._supplier: asyncio.Task[None] | None = None
@@ -80,7 +81,7 @@ class Peer:
         used = self.session.send(message, encoded, channel=channel)
         self._counts["messages_sent"] += 1
         self._counts["sent_payload"] += sum(tensor.nbytes for tensor in encoded.values())
-        self._writable.set()
+        await self._write_now()
         while self.session.queued(used) > _HIGH_WATER:
             await self._change()
             self._check()
@@ -215,12 +216,9 @@ class Peer:
     async def _write(self, pipe: Pipe) -> None:
         try:
             while True:
-                chunk = self._next_chunk()
-                if chunk:
-                    self._counts["sent_wire"] += sum(map(len, chunk))
-                    await pipe.write(chunk)
-                    if self._changed_listeners():
-                        self._notify()
+                async with self._writing:
+                    wrote = await self._write_chunk(pipe)
+                if wrote:
                     continue
                 if self.session.state is SessionState.CLOSED:
                     break
@@ -230,6 +228,33 @@ class Peer:
             await pipe.close()
         except PipeEnded:
             await pipe.close()
+
+    async def _write_chunk(self, pipe: Pipe) -> bool:
+        chunk = self._next_chunk()
+        if not chunk:
+            return False
+        self._counts["sent_wire"] += sum(map(len, chunk))
+        await pipe.write(chunk)
+        self._notify()
+        return True
+
+    async def _write_now(self) -> None:
+        """Write from the caller's own task while the writer rests: two turns of the loop less, of 0.05 ms each."""
+        pipe = self._pipe
+        if pipe is None or self._writing.locked() or self._writable.is_set():
+            self._writable.set()
+            return
+        try:
+            async with self._writing:
+                await self._write_chunk(pipe)
+        except PipeEnded:
+            pass  # the reader learns of it too, and the session resumes
+        except BaseException:
+            # Cancelled, perhaps with a chunk half written: this pipe can not be trusted, another will say it again.
+            self._closing = self._loop.create_task(pipe.close())
+            raise
+        finally:
+            self._writable.set()
 
     def _next_chunk(self) -> list[Buffer]:
         now = self._loop.time()
@@ -298,9 +323,6 @@ class Peer:
     def _check(self) -> None:
         if self.error is not None:
             raise self.error
-
-    def _changed_listeners(self) -> bool:
-        return not self._changed.is_set()
 
     def _notify(self) -> None:
         self._changed.set()

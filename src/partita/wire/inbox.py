@@ -25,12 +25,24 @@ __all__ = ["Inbox"]
 class Inbox:
     """The receiving half of a session."""
 
-    __slots__ = ("_assemblies", "_limits", "_meter", "_vocabulary", "credits", "sample", "seq", "unread")
+    __slots__ = (
+        "_active",
+        "_assemblies",
+        "_limits",
+        "_meter",
+        "_vocabulary",
+        "credits",
+        "sample",
+        "seq",
+        "unread",
+    )
 
     def __init__(self, limits: Limits, vocabulary: Vocabulary) -> None:
         self._limits = limits
         self._vocabulary = vocabulary
         self._assemblies: dict[int, Assembly] = {}
+        # Channels on which anything came at all: most sessions use two.
+        self._active: set[int] = set()
         self._meter = ReceiveMeter()
         self.credits = [ReceiveCredit() for _ in range(limits.max_channels)]
         self.sample: Sample | None = None
@@ -80,6 +92,7 @@ class Inbox:
                 fix="check that both sides run the same version of Partita",
             )
         if assembly is None:
+            self._active.add(frame.channel)
             assembly = self._assemblies[frame.channel] = Assembly(frame.header_length, frame.body_length)
         return assembly
 
@@ -88,8 +101,12 @@ class Inbox:
         if self.held > self._limits.max_held:
             return self._last_renewal(window)
         share = window // max(1, len(self._assemblies))
-        limits = ((channel, credit.renew(share)) for channel, credit in enumerate(self.credits))
-        return [(channel, limit, share) for channel, limit in limits if limit is not None]
+        due = []
+        for channel in self._active:
+            limit = self.credits[channel].renew(share)
+            if limit is not None:
+                due.append((channel, limit, share))
+        return due
 
     def _last_renewal(self, window: int) -> list[tuple[int, int, int]]:
         if not self._assemblies:

@@ -18,7 +18,7 @@ from typing import Any, Final, final
 from ..errors import FrameCorrupt, ProtocolViolation, SessionMisused
 from .assembly import Outgoing
 from .codec_head import Encoded, TensorHead
-from .flow import window_for
+from .flow import FIRST_WINDOW, window_for
 from .frame import VERSION, Frame, FrameKind, FrameReader
 from .inbox import Inbox
 from .message import SESSION, Ack, Buffer, Close, Credit, Hello, Message, Ping, Pong, Probe, Welcome
@@ -48,6 +48,7 @@ class Session:
         self._greeted = False
         self._up, self._down, self._round_trip = Rate(), Rate(), RoundTrip()
         self._heard = self._detached_at = now
+        self._window = FIRST_WINDOW
         self._pings = 0
         self._pulse = Pulse(self.settings.heartbeat)
         self._unacked = 0
@@ -280,9 +281,9 @@ class Session:
         sample, self._inbox.sample = self._inbox.sample, None
         if sample is not None:
             self._down.add(sample, now)
-        window = self._window()
+        self._size_window()
         self._renew_credit()
-        if sample is not None or self._unacked >= window // 2:
+        if sample is not None or self._unacked >= self._window // 2:
             self._ack(sample)
 
     def _ack(self, sample: Sample | None = None) -> None:
@@ -290,12 +291,12 @@ class Session:
         self._urgent.append(Ack(self._inbox.seq, *measured))
         self._unacked, self._ack_at = 0, None
 
-    def _window(self) -> int:
+    def _size_window(self) -> None:
         link = LinkEstimate(up=None, down=self._down.highest(self._heard), rtt=self._round_trip.shortest)
-        return window_for(link, quiet=self._pulse.quiet)
+        self._window = window_for(link, quiet=self._pulse.quiet)
 
     def _renew_credit(self) -> None:
-        for channel, limit, window in self._inbox.renewals(self._window()):
+        for channel, limit, window in self._inbox.renewals(self._window):
             self._urgent.append(Credit(channel, limit, window))
 
     def ping(self) -> None:

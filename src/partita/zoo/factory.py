@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from ..errors import BadReference
+from ..errors import BadReference, PartitaError
 from .nets import NETS
 from .network import Network
-from .reference import Reference, refuse
+from .reference import LIBRARIES, Reference, refuse
 
 
 def load_net(parsed: Reference, batch: int, dims: Mapping[str, int]) -> Network:
@@ -74,7 +74,9 @@ def _from_package(parsed: Reference) -> ModuleType:
     except ModuleNotFoundError as problem:
         missing = problem.name or parsed.name
         if parsed.name == missing or parsed.name.startswith(f"{missing}."):
-            raise refuse(f"there is no Python module {missing!r} for {parsed.text!r}") from None
+            raise refuse(
+                f"there is no Python module {missing!r} for {parsed.text!r}", missing, LIBRARIES
+            ) from None
         raise _failed(parsed, problem) from problem
     except Exception as problem:
         raise _failed(parsed, problem) from problem
@@ -87,6 +89,8 @@ def checked(parsed: Reference, make: Callable[[], Any]) -> Any:
     """What foreign code makes; what it raises is told with the reference."""
     try:
         return make()
+    except PartitaError:
+        raise
     except Exception as problem:
         raise _failed(parsed, problem) from problem
 

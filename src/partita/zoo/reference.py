@@ -27,7 +27,7 @@ FORMS: dict[str, str] = {
     "PACKAGE.MODULE:FACTORY": "a function that gives an nn.Module, or (module, args, kwargs)",
     "FILE.py:FACTORY": "the same, from a file",
 }
-_LIBRARIES = ("torchvision", "timm", "hf", "zoo")
+LIBRARIES = ("torchvision", "timm", "hf", "zoo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def _place(text: str, place: str) -> tuple[str, str, str]:
         return "onnx", place, ""
     head, colon, rest = place.rpartition(":")
     prefix, _, name = place.partition(":")
-    if prefix in _LIBRARIES:
+    if prefix in LIBRARIES:
         if not name:
             raise refuse(f"the reference {text!r} names no model after {prefix!r}")
         return prefix, name, ""
@@ -75,7 +75,7 @@ def _place(text: str, place: str) -> tuple[str, str, str]:
         raise refuse(
             f"the reference {text!r} begins with {prefix!r}, which is no form of reference",
             prefix,
-            _LIBRARIES,
+            LIBRARIES,
         )
     if Path(place).is_dir():
         raise BadReference(

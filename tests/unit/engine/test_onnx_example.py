@@ -82,6 +82,14 @@ def test_what_cannot_be_made_up_is_named(tmp_path: Path) -> None:
         model.example()
 
 
+def test_inputs_of_absurd_size_are_not_made(tmp_path: Path) -> None:
+    """A file cannot make us fill the memory."""
+    model = captured("g (float[1048576, 1048576] x) => (float[a, b] y) { y = Neg(x) }", tmp_path)
+
+    with pytest.raises(PartFailed, match="1099511627776 values"):
+        model.example()
+
+
 def test_own_inputs_come_back_and_repeat_by_rows(tmp_path: Path) -> None:
     """The user's own at their batch size; for others their rows, which are sure to be legal."""
     own = {"ids": np.array([[1, 2], [30, 31]]), "mask": np.ones((2, 2), np.float32)}

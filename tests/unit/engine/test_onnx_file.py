@@ -105,6 +105,28 @@ def test_a_file_cut_short_or_damaged_anywhere_ends_in_our_own_error(
         assert isinstance(error, CannotCapture)
 
 
+def test_a_weight_that_is_not_all_there_is_refused(large: Path) -> None:
+    """Type and shape say how many bytes it has."""
+    model = onnx.load(large)
+    model.graph.initializer[0].dims[0] = 1 << 40
+    large.write_bytes(model.SerializeToString())
+
+    with pytest.raises(CannotCapture, match="'w' has 65536 bytes, but its type and shape ask for"):
+        read_file(large)
+
+
+def test_a_weight_outside_is_looked_for_at_once(large: Path) -> None:
+    """Not when the parts are written, long after."""
+    onnx.save_model(
+        onnx.load(large), large, save_as_external_data=True, location="large.data", size_threshold=1024
+    )
+    assert read_file(large).initializers[0].external["location"] == "large.data"
+    (large.parent / "large.data").unlink()
+
+    with pytest.raises(CannotCapture, match=r"'w' lie in 'large\.data', which is not beside large\.onnx"):
+        read_file(large)
+
+
 @pytest.mark.parametrize("name", ["", "nothing.onnx"])
 def test_a_path_that_is_no_file_is_a_bad_reference(name: str, tmp_path: Path) -> None:
     """A folder and a missing file are told apart."""

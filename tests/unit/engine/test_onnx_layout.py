@@ -12,7 +12,8 @@ import pytest
 from partita.engine.onnx_capture import capture_onnx
 from partita.engine.onnx_extract import write_parts
 from partita.engine.onnx_proof import prove
-from partita.engine.onnx_run import METADATA
+from partita.engine.onnx_run import METADATA, OnnxPart
+from partita.errors import CannotCapture
 from partita.testing.onnx_models import NAMES, onnx_model, write_onnx
 
 
@@ -89,9 +90,8 @@ def test_a_part_of_a_part_knows_itself_only(tmp_path: Path) -> None:
     assert '"start": 0' in notes[0]
 
 
-@pytest.mark.parametrize("place", ["body", "constant"])
-def test_large_tensors_inside_nodes_stay_in_them(place: str, tmp_path: Path) -> None:
-    """The weights of a body and of a Constant are elided from the skeleton and come back whole."""
+def with_inner_weight(place: str) -> Any:
+    """A model with 16 KB in the body of an If, or in a Constant."""
     model = onnx_model("branch" if place == "body" else "optional_input")
     large = np.random.default_rng(0).standard_normal((512, 8)).astype(np.float32)
     tensor = onnx.numpy_helper.from_array(large, "inside")
@@ -106,9 +106,52 @@ def test_large_tensors_inside_nodes_stay_in_them(place: str, tmp_path: Path) -> 
         model.graph.node.insert(1, onnx.helper.make_node("ReduceMean", ["inside"], ["mean"], keepdims=0))
         model.graph.node.append(onnx.helper.make_node("Add", ["y", "mean"], ["z"]))
         model.graph.output[0].name = "z"
+    return model
+
+
+@pytest.mark.parametrize("place", ["body", "constant"])
+def test_large_tensors_inside_nodes_stay_in_them(place: str, tmp_path: Path) -> None:
+    """The weights of a body and of a Constant are elided from the skeleton and come back whole."""
     path = tmp_path / "inside.onnx"
-    path.write_bytes(model.SerializeToString())
+    path.write_bytes(with_inner_weight(place).SerializeToString())
     captured = capture_onnx(path)
 
-    assert captured.source.file.proto.ByteSize() < large.nbytes
+    assert captured.source.file.proto.ByteSize() < 4096
     assert all(prove(captured, [cut]).equal for cut in range(1, len(captured.chain)))
+
+
+@pytest.mark.parametrize("external", [None, False])
+def test_weights_outside_that_belong_to_a_body_follow_their_node(
+    external: bool | None, tmp_path: Path
+) -> None:
+    """Their place in the part's own data file is written into the body, at any depth."""
+    path = tmp_path / "body.onnx"
+    onnx.save_model(
+        with_inner_weight("body"), path, save_as_external_data=True, location="body.data", size_threshold=1024
+    )
+    captured = capture_onnx(path)
+    values = captured.example() | {"flag": np.array(True)}
+    stage = next(index for index, stage in enumerate(captured.chain.stages) if stage.kind == "If")
+    (file,) = write_parts(captured, [(stage, stage + 1)], tmp_path / "parts", external=external)
+    held = values | captured.part(0, stage).forward({"x": values["x"]})
+    part = OnnxPart.load(file.path)
+    out = part.forward({name: held[name] for name in part.inputs})
+
+    assert (file.data is None) == (external is False)
+    assert np.array_equal(
+        out["i"], captured.part(stage, stage + 1).forward({n: held[n] for n in part.inputs})["i"]
+    )
+    assert prove(captured, [stage, stage + 1], values).equal
+
+
+def test_a_weight_outside_that_is_missing_in_a_body_is_refused(tmp_path: Path) -> None:
+    """When it is needed at the latest."""
+    path = tmp_path / "body.onnx"
+    onnx.save_model(
+        with_inner_weight("body"), path, save_as_external_data=True, location="body.data", size_threshold=1024
+    )
+    captured = capture_onnx(path)
+    (tmp_path / "body.data").unlink()
+
+    with pytest.raises(CannotCapture, match=r"not beside body\.onnx"):
+        write_parts(captured, [(0, len(captured.chain))], tmp_path / "parts")

@@ -54,6 +54,14 @@ def test_other_settings_leave_the_model_as_it_was(tmp_path: Path) -> None:
     assert np.allclose(other.whole(model.example())["y"], model.whole(model.example())["y"], atol=1e-6)
 
 
+def test_a_model_is_shown_in_a_line(tmp_path: Path) -> None:
+    """Not with its whole graph, and two captures are two models."""
+    path = write_onnx("skip", tmp_path)
+
+    assert len(repr(capture_onnx(path))) < 300
+    assert len({capture_onnx(path), capture_onnx(path)}) == 2
+
+
 def test_positions_that_do_not_exist_are_refused(tmp_path: Path) -> None:
     """By the chain, in its words."""
     with pytest.raises(IllegalCut, match=r"part \[4:9\] does not exist"):

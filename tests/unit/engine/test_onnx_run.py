@@ -33,6 +33,8 @@ def values(part: OnnxPart) -> dict[str, np.ndarray]:
 def test_a_part_file_says_which_part_it_is(part: OnnxPart) -> None:
     """Stages and names come back with the file alone."""
     assert (part.start, part.stop) == (1, 4)
+    assert part.model.startswith("sha256:")
+    assert repr(part) == "OnnxPart([1:4], mask, e -> g)"
     assert part.inputs == ("mask", "e")
     assert part.outputs == ("g",)
     assert part.forward(values(part))["g"].shape == (2, 3, 8)

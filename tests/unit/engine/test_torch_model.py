@@ -101,7 +101,7 @@ def test_state_that_only_train_mode_uses_is_trained_too() -> None:
     model = capture_torch(Helper(), (X,))
     model.set_mode("train")
 
-    assert "aid.weight" in dict(model.part(1, 2).named_parameters())
+    assert "aid.weight" in dict(model.part(0, 1).named_parameters())
 
 
 def test_a_cut_that_one_mode_does_not_have_is_refused_there() -> None:

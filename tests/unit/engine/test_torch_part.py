@@ -32,7 +32,7 @@ def test_parameters_are_the_modules_own(model: TorchModel) -> None:
     part.backward(ones(part.forward_kept(model.example())))
     optimizer.step()
 
-    assert [p for p in part.parameters()] == [model.module[0].weight, model.module[0].bias]
+    assert list(part.parameters()) == [model.module[0].weight, model.module[0].bias]
     assert not torch.equal(before, model.module[0].weight)
 
 

@@ -111,12 +111,12 @@ def test_no_plan_at_all_names_the_limit_the_stage_and_the_way_out(case):
     text = str(caught.value)
     assert "package at cloud takes 2.1kb of 2kb (1.05x)" in text
     assert "the stage that weighs most there is 5 ('s5')" in text
-    assert "raise package at cloud to 2.11kb" in text
+    assert "raise package at cloud to 2.12kb" in text
 
 
 def test_the_way_out_of_an_infeasible_question_is_one(case):
     """The limit raised as the error says makes the plan fit."""
-    limits = {"edge": Limits(package=10), "cloud": Limits(package=2111)}
+    limits = {"edge": Limits(package=10), "cloud": Limits(package=2120)}
     assert search(*case, Question(), limits=limits).best.shape == "cloud-only"
 
 
@@ -246,3 +246,19 @@ def test_a_larger_window_that_breaks_a_limit_is_not_taken(case):
     limits = {"edge": Limits(memory=int(fits))}
     held = search(chain, profiles, link, Question(mode="train", jitter=True, max_window=6), limits=limits)
     assert all(not excess(pricing.needs(a.plan), limits) for a in held.alternatives)
+
+
+def test_ties_among_many_pairs_are_decided_as_if_all_were_priced(line, profiled):
+    """With more equal pairs than are priced at once, stopping early gives the plan that a full ranking gives."""
+    chain = line([10 + i % 5 for i in range(81)])
+    profiles = {
+        "edge": profiled(chain, [1.0] * 80),
+        "cloud": profiled(chain, [0.2 + i % 3 for i in range(80)]),
+    }
+    question = Question(objective="parts", codecs=("raw",), rescore=0, min_front=1)
+    limits = {"edge": Limits(package=300_000)}
+    few, all_ = (
+        search(chain, profiles, Link(1e6, 1e6), question, limits=limits, top=top) for top in (1, 5000)
+    )
+    assert few.best == all_.best
+    assert few.best.shape == "edge|cloud"
