@@ -42,4 +42,5 @@ bench: $(V)/.ready
 	@for b in benchmarks/[a-z]*.py; do echo "== $$b"; $(BIN)/python $$b --json benchmarks/results/$$(basename $$b .py).json || exit 1; done
 
 docs: $(V)/.ready
-	@$(BIN)/python -m pytest tests/test_docs.py -q
+	@$(BIN)/python -m partita.cli.reference > docs/cli.md
+	@$(BIN)/python -m pytest tests/test_docs.py

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import pickle
 import platform
 import socket
@@ -172,7 +173,7 @@ class Grpc:
     async def serve(folder: Path | None) -> int:
         import grpc
 
-        async def stream(request_iterator, context):
+        async def stream(request_iterator, _context):
             async for data in request_iterator:
                 if data[:1] == b"\0":
                     yield data
@@ -293,6 +294,7 @@ PEERS = {"partita": Ours, "streams": Streams, "grpc": Grpc, "pickled": Pickled}
 async def serve(peer: str, folder: Path | None) -> None:
     print(await PEERS[peer].serve(folder), flush=True)
     await asyncio.to_thread(sys.stdin.read)
+    os._exit(0)  # what a server of a benchmark leaves behind is the kernel's to clean up
 
 
 # -- measuring --------------------------------------------------------------------------------------------------------

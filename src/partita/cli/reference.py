@@ -41,8 +41,8 @@ def options(app: App) -> Iterator[tuple[str, str, str]]:
             continue
         names = [name for name in argument.names if not name.startswith(("--no-", "--empty-"))]
         parameter = argument.field_info
-        positional = parameter.kind is not parameter.KEYWORD_ONLY and not names[0].startswith("-")
-        shown = names[0] if positional else ", ".join(sorted(names, key=len, reverse=True))
+        positional = parameter.kind is not parameter.KEYWORD_ONLY
+        shown = names[0].lstrip("-").upper() if positional else ", ".join(names)
         default = "" if parameter.required else _default(parameter.default)
         yield (
             shown,
@@ -52,16 +52,7 @@ def options(app: App) -> Iterator[tuple[str, str, str]]:
 
 
 def _default(value: object) -> str:
-    if value in (None, False, (), parameter_empty()):
-        return ""
-    return f"`{value}`"
-
-
-def parameter_empty() -> object:
-    """What `inspect` calls a parameter without a default."""
-    import inspect
-
-    return inspect.Parameter.empty
+    return "" if value in (None, False, ()) else f"`{value}`"
 
 
 def page() -> str:

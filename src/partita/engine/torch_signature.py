@@ -75,7 +75,8 @@ def read_signature(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping
     except TypeError as problem:
         raise CannotCapture(
             f"{type(module).__name__}.forward{signature} does not take the example inputs: {problem}",
-            fix="pass example inputs as capture_torch(module, args=(...), kwargs={...})",
+            fix="pass example inputs as capture_torch(module, args=(...), kwargs={...}), or describe each on the"
+            " command line, like --input x:float32[2,3,224,224]",
         ) from None
     # torch.export keeps keyword arguments in the order of the signature; so must we.
     ordered = {name: kwargs[name] for name in bound.arguments if name in kwargs}

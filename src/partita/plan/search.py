@@ -22,7 +22,7 @@ from .place_cost import need_energy
 from .placement import Plan
 from .question import Question
 from .ranking import Alternative, Ranking
-from .schedule import steady
+from .schedule import bound, steady
 
 # A larger window is taken only if the simulation says that it saves more than this share of the time.
 _WORTH = 0.005
@@ -129,7 +129,12 @@ def _with_window(field: Candidates, plan: Plan) -> Plan:
         choices = [replace(plan, window=k) for k in range(plan.window, most + 1)]
         # With K above 0 a step has the same visits whatever K is.
         visits = field.pricing.visits(plan)
-        seconds = [steady(visits, p.window) * (1 + question.alpha * p.window) for p in choices]
+        seconds = []
+        for choice in choices:
+            taken = steady(visits, choice.window)
+            seconds.append(taken * (1 + question.alpha * choice.window))
+            if taken <= bound(visits, most) * (1 + _WORTH):
+                break  # no larger window can be worth it
         at = next(i for i, value in enumerate(seconds) if value <= min(seconds) * (1 + _WORTH))
         if question.jitter:
             at = min(at + 1, len(choices) - 1)

@@ -130,14 +130,14 @@ def check_bind(host: str, *, token: str | None, tls: Tls | None, command: str = 
         return
     missing, options = [], []
     if token is None and (tls is None or tls.ca is None):
-        missing.append("a token or client certificates")
+        missing.append("neither token nor client certificates")
         options.append("--token-file token")
     if tls is None:
-        missing.append("TLS")
+        missing.append("no TLS")
         options.append("--tls-certificate certs/server.pem --tls-key certs/server.key")
     if missing:
         raise InsecureBind(
-            f"host {host}: others can reach this address, and it has no {' and no '.join(missing)}",
+            f"host {host}: others can reach this address, and it has {' and '.join(missing)}",
             fix=f"partita certs init certs && partita certs issue certs server --host {host} && "
             f"{command} --host {host} {' '.join(options)}; or bind 127.0.0.1",
         )

@@ -293,6 +293,8 @@ class Peer:
 
     def _arm(self) -> None:
         due = self.session.next_timeout()
+        if self.session.state is SessionState.DETACHED and self._supplier is not None:
+            due = None  # a client's redialling has its own deadline, and a better reason to give
         if self._timer is not None:
             if due is not None and self._timer.when() <= due and not self._timer.cancelled():
                 return
@@ -336,11 +338,15 @@ _DONE: Final = "the other side closed the session: done"
 
 
 def _closed_error(event: Closed) -> PartitaError:
+    if event.code == "not-resumed":
+        return ConnectionLost(
+            f"the connection broke and was not resumed: {event.reason}",
+            fix="check the network, or raise Settings.resume_timeout; then start again from the last checkpoint",
+        )
     if event.code == "done":
         return ConnectionLost(_DONE, fix="open a new connection to go on")
     fixes = {
         "unknown-session": "the server was restarted or forgot the session; start again from the last checkpoint",
-        "not-resumed": "check the network, or raise Settings.resume_timeout; then start again from the last checkpoint",
         "busy": "wait, or raise the server's limits on sessions and bytes",
     }
     fix = fixes.get(event.code, "read the reason; the server's log says more")

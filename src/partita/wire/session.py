@@ -31,6 +31,8 @@ from .session_state import SessionState, Step, Turns
 __all__ = ["Session"]
 
 _OVER: Final = SessionState.CLOSED
+# Answers that are not numbered and so not held back by credit; a peer that only asks would fill memory with them.
+_MOST_UNSAID: Final = 1024
 
 
 @final
@@ -173,10 +175,11 @@ class Session:
         """Feed bytes of the connection; raises the ProtocolViolation family when the other side breaks the rules."""
         try:
             frames = self._reader.feed(data)
-        except FrameCorrupt as error:
-            if not self._greeted:
-                raise
-            return [Corrupted(error.problem)]
+        except ProtocolViolation as error:
+            # Damaged bytes, or, where a resumed connection begins, bytes that are not even recognised as ours.
+            if self._greeted and (isinstance(error, FrameCorrupt) or self.state is SessionState.OPENING):
+                return [Corrupted(error.problem)]
+            raise
         return self.receive_frames(frames, now)
 
     def receive_frames(self, frames: Sequence[Frame], now: float) -> list[Event]:
@@ -262,6 +265,11 @@ class Session:
         return []
 
     def _on_ping(self, ping: Ping, _now: float) -> list[Event]:
+        if len(self._urgent) >= _MOST_UNSAID:
+            raise ProtocolViolation(
+                f"Ping {ping.id}: {len(self._urgent)} answers wait to be sent",
+                fix="read the answers before asking again",
+            )
         self._urgent.append(Pong(ping.id))
         return []
 
@@ -271,6 +279,8 @@ class Session:
         return []
 
     def _on_close(self, close: Close, _now: float) -> list[Event]:
+        if self.state is SessionState.OPENING and self._greeted and close.code in _DAMAGED:
+            return [Corrupted(close.reason)]  # our Hello arrived damaged; the next one may not
         self._turns.step(Step.CLOSE)
         self._urgent.clear()
         return [Closed(close.code, close.reason)]
@@ -334,6 +344,7 @@ class Session:
         return []
 
 
+_DAMAGED: Final = frozenset({"frame-corrupt", "protocol-violation", "frame-too-large"})
 _ALIVE: Final[frozenset[type[Message]]] = frozenset({Ack, Credit, Ping, Pong, Close})
 _EXPECTED: Final[Mapping[SessionState, frozenset[type[Message]]]] = {
     SessionState.IDLE: frozenset(),

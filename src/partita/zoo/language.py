@@ -101,8 +101,7 @@ def example_inputs(
     takes = inspect.signature(module.forward).parameters
     text = getattr(config, "text_config", None) or config
     vision = getattr(config, "vision_config", None) or config
-    longest = getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None) or _TEXT
-    length = dims.get("seq", min(_TEXT, longest))
+    length = dims.get("seq", min([_TEXT, *_longest(text)]))
     side = _side(vision, dims)
     channels = getattr(vision, "num_channels", 3)
     offers = {
@@ -119,6 +118,12 @@ def example_inputs(
     if "input_ids" not in takes and "attention_mask" in wanted:
         wanted.remove("attention_mask")  # images and sounds are not padded here
     return {name: offers[name]() for name in wanted}
+
+
+def _longest(config: Any) -> list[int]:
+    """How long a text may be, where the configuration limits it."""
+    stated = (getattr(config, name, None) for name in ("max_position_embeddings", "n_positions"))
+    return [limit for limit in stated if isinstance(limit, int) and limit > 0]
 
 
 def _tokens(config: Any, batch: int, length: int) -> torch.Tensor:

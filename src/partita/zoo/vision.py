@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -28,8 +29,12 @@ def load_torchvision(parsed: Reference, batch: int, dims: Mapping[str, int]) -> 
     known = models.list_models()
     if parsed.name not in known:
         raise refuse(f"torchvision has no model {parsed.name!r}", parsed.name, known)
+    options = dict(parsed.options)
+    if "weights_backbone" in inspect.signature(models.get_model_builder(parsed.name)).parameters:
+        # Detectors and segmenters fetch a pretrained backbone unless they are told not to.
+        options.setdefault("weights_backbone", None)
     module = checked(
-        parsed, lambda: _quiet(models.get_model, parsed.name, weights=parsed.weights, **parsed.options)
+        parsed, lambda: _quiet(models.get_model, parsed.name, weights=parsed.weights, **options)
     )
     shape = _torchvision_shape(models.get_model_weights(parsed.name), dims)
     return Network(module.eval(), (torch.randn(batch, *shape),))
