@@ -33,6 +33,10 @@ def test_a_file_fits_on_a_few_screens(path: Path) -> None:
     functions = [
         n for n in ast.walk(ast.parse(text)) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))
     ]
+    for function in functions:
+        if ast.get_docstring(function):
+            # What a command says of its options is a table, not code.
+            function.lineno = function.body[0].end_lineno or function.lineno
     long = [
         f"{f.name}: {f.end_lineno - f.lineno + 1}"
         for f in functions

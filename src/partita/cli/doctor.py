@@ -111,7 +111,7 @@ def _machine() -> Finding:
     return Finding(
         "machine",
         "ok",
-        f"{device.processor or 'unknown processor'}, {os.cpu_count()} cores, {memory}",
+        f"{device.processor or 'unknown processor'}, {memory}",
         "profiles carry this stamp",
     )
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from ..errors import BadReference, CannotCapture
-from .onnx_file import mapped
+from .onnx_file import opened
 from .onnx_layout import Mode, Placement, assemble
 from .onnx_source import OnnxSource
 from .onnx_wire import Buffer, Piece, Span, size
@@ -74,7 +74,7 @@ def write_parts(
     source.file.check_unchanged()
     folder.mkdir(parents=True, exist_ok=True)
     width = max(2, len(str(len(parts) - 1)))
-    with mapped(source.file.path) as buffer:
+    with opened(source.file.path) as buffer:
         return tuple(
             _write_part(source, part, buffer, external, folder / f"{stem}-{index:0{width}}.onnx")
             for index, part in enumerate(parts)
@@ -84,11 +84,11 @@ def write_parts(
 def part_bytes(source: OnnxSource, start: int, stop: int, largest: int) -> bytes | None:
     """A part as one message in memory, or None where it would be larger than `largest`."""
     source.file.check_unchanged()
-    with mapped(source.file.path) as buffer, ExitStack() as stack:
+    with opened(source.file.path) as buffer, ExitStack() as stack:
         pieces = assemble(source, start, stop, buffer, Placement(source, "inline"))
         if size(pieces) > largest:
             return None
-        maps = {p.path: stack.enter_context(mapped(p.path)) for p in _spans(pieces) if p.path}
+        maps = {p.path: stack.enter_context(opened(p.path)) for p in _spans(pieces) if p.path}
         return b"".join(
             p if isinstance(p, bytes) else bytes((maps[p.path] if p.path else buffer)[p.start : p.stop])
             for p in pieces

@@ -1,17 +1,17 @@
 """An ONNX file as its skeleton and a table of where everything else lies.
 
-Rules: the file is mapped, walked once and let go; what stays in memory is everything but the values of tensors
-above 4 KB; a file that changed since then is refused, because its ranges mean nothing any more.
+Rules: the file is walked once, through a small window, and closed; what stays in memory is everything but the
+values of tensors above 4 KB; a file that changed since then is refused, because its ranges mean nothing any more.
 """
 
 from __future__ import annotations
 
-import mmap
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from ..errors import BadReference, CannotCapture, MissingExtra
 from .onnx_tensor import Tensor, check_payload, elided, read_tensor
@@ -19,6 +19,8 @@ from .onnx_wire import BYTES, VARINT, Buffer, Field, Malformed, Piece, Span, fie
 
 # Shapes, axes and scales stay below this and are needed to infer shapes; weights lie above it.
 SMALL = 4096
+# Holds the head of any record and hundreds of nodes; a jump over a weight costs one read of this size.
+_WINDOW = 1 << 14
 _GRAPH, _OPSETS, _TRAINING, _FUNCTION = 7, 8, 20, 25
 _NODE, _INITIALIZER, _SPARSE = 1, 5, 15
 _LFS = b"version https://git-lfs"
@@ -64,15 +66,54 @@ class OnnxFile:
             )
 
 
+@final
+class _Window:
+    """The bytes of an open file, read as they are asked for.
+
+    Not a memory map: the kernel would page in weights beside the records that are read, and a file that is cut
+    short meanwhile would end the process instead of raising.
+    """
+
+    def __init__(self, handle: int, size: int) -> None:
+        self._handle, self._size = handle, size
+        self._start, self._held = 0, b""
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, key: slice) -> bytes:
+        start, stop = key.start or 0, min(self._size, self._size if key.stop is None else key.stop)
+        if stop - start > _WINDOW:
+            return self._read(start, stop - start)
+        if start < self._start or stop > self._start + len(self._held):
+            self._start, self._held = start, self._read(start, min(_WINDOW, self._size - start))
+        return self._held[start - self._start : stop - self._start]
+
+    def find(self, wanted: bytes, start: int, stop: int) -> int:
+        """Where some bytes lie in a range, or -1."""
+        step = _WINDOW - len(wanted)
+        for at in range(start, stop, step):
+            found = self[at : min(stop, at + _WINDOW)].find(wanted)
+            if found >= 0:
+                return at + found
+        return -1
+
+    def _read(self, start: int, count: int) -> bytes:
+        chunks = []
+        while count > 0:
+            chunk = os.pread(self._handle, count, start)
+            if not chunk:
+                raise Malformed(f"it ends at byte {start}, {count} bytes too early")
+            chunks.append(chunk)
+            start, count = start + len(chunk), count - len(chunk)
+        return b"".join(chunks)
+
+
 @contextmanager
-def mapped(path: Path) -> Iterator[Buffer]:
-    """The bytes of a file, paged in as they are read."""
+def opened(path: Path) -> Iterator[Buffer]:
+    """The bytes of a file, for as long as they are needed."""
     with path.open("rb") as file:
-        if path.stat().st_size == 0:
-            yield b""
-            return
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
-            yield memory
+        yield _Window(file.fileno(), os.fstat(file.fileno()).st_size)
 
 
 def read_file(path: str | Path) -> OnnxFile:
@@ -83,7 +124,7 @@ def read_file(path: str | Path) -> OnnxFile:
         raise BadReference(f"{path} is {what}", fix="give the path of an .onnx file")
     stamp = Stamp.of(path)
     try:
-        with mapped(path) as buffer:
+        with opened(path) as buffer:
             return _walk(path, stamp, buffer)
     except Malformed as error:
         raise CannotCapture(

@@ -24,7 +24,7 @@ class Malformed(ValueError):
 
 
 class Buffer(Protocol):
-    """What a walk reads: bytes or a memory map."""
+    """What a walk reads: bytes, or a file read as it is asked for."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, key: slice, /) -> bytes: ...

@@ -7,7 +7,7 @@ everybody reads its result, so that one value does not travel under two names.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,8 +152,3 @@ def operator_name(node: fx.Node) -> str:
     if isinstance(target, torch._ops.OpOverload):
         return str(target._schema.name).split("::")[-1].strip("_")
     return str(getattr(target, "__name__", target)).strip("_")
-
-
-def sources_of(node: fx.Node) -> Iterator[fx.Node]:
-    """The nodes it reads."""
-    yield from node.all_input_nodes

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import fx
@@ -216,14 +217,21 @@ def owners(names: Mapping[str, str]) -> dict[str, str]:
 
 
 def bridge(first: Layout, other: Layout) -> dict[int, int | str]:
-    """For every position of one mode's chain, that of the other: before the same place, or why there is none."""
+    """For every position of one mode's chain, that of the other, or why there is none.
+
+    A position is before the same stage there, or behind the same stage where the next one does not run.
+    """
     places = {segment.key: k for k, segment in enumerate(other.segments)}
     found: dict[int, int | str] = {0: 0}
-    for position in range(1, len(first.segments)):
-        there = places.get(first.segments[position].key)
-        if there is None:
-            found[position] = "it does not run that stage then"
+    reached = 0
+    for position, (left, right) in enumerate(pairwise(first.segments), start=1):
+        there = places.get(right.key, places.get(left.key, -1) + 1)
+        if there == 0:
+            found[position] = "it runs neither the stage before nor the one after then"
+        elif there < reached:
+            found[position] = "it runs its stages in another order then"
         else:
+            reached = there
             found[position] = first.chain.cut(position).reason or other.chain.cut(there).reason or there
     found[len(first.segments)] = len(other.segments)
     return found

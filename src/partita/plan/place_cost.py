@@ -82,7 +82,7 @@ class PlaceCost:
         whole_steps = not profile.trained and bool(profile.before or profile.after)
         train = question.mode == "train" and not whole_steps
         if train and not profile.trained:
-            raise _lacks(place, profile, "backward times, which a plan for training needs", "--train")
+            raise _lacks(place, profile, "backward times, which a plan for training needs", "--backward")
         peaks = np.array([stage.peak(batch) for stage in stages])
         joules = [stage.joules(batch) for stage in stages]
         known = [value for value in joules if value is not None]
@@ -144,4 +144,4 @@ def _lacks(place: str, profile: Profile, what: str, flag: str) -> BadDocument:
 def need_energy(cost: PlaceCost) -> None:
     """Refuse a profile without energy where the objective is energy."""
     if cost.joules is None:
-        raise _lacks(cost.place, cost.profile, "energy, which this objective needs", "--energy")
+        raise _lacks(cost.place, cost.profile, "energy, which this objective needs", "--watts 5")

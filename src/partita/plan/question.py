@@ -65,7 +65,7 @@ class Question:
     beta: float = 0.0
     joules_per_byte: float = 0.0
     overhead: Overhead = Overhead()
-    rescore: int = 10
+    rescore: int = 6
 
     def __post_init__(self) -> None:
         for name in ("dims", "options"):

@@ -7,7 +7,7 @@ its own, so that two visitors never meet; whatever goes wrong is an answer, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import final
 
@@ -46,7 +46,8 @@ class _Held:
     part: Part
     forward: str
     back: str
-    kept: set[int]
+    answers: frozenset[str]
+    kept: set[int] = field(default_factory=set)
 
 
 @final
@@ -107,7 +108,7 @@ class Place:
             parse_codec(codec)
         if isinstance(part, Learner):
             part.set_mode(message.mode)
-        self._parts[message.part] = _Held(part, codecs[0], codecs[1], set())
+        self._parts[message.part] = _Held(part, codecs[0], codecs[1], frozenset(model.chain.outputs))
         return Loaded(message.request, message.part, part.inputs, part.outputs, weights_digest(part))
 
     def _model(self, message: Load) -> Captured:
@@ -158,7 +159,11 @@ class Place:
             held.kept.add(message.step)
         else:
             outputs = held.part.forward(values)
-        encoded = {name: encode(value, held.forward, draw=message.step) for name, value in outputs.items()}
+        encoded = {
+            # What the model answers travels as it is: a codec is for what lies between.
+            name: encode(value, "raw" if name in held.answers else held.forward, draw=message.step)
+            for name, value in outputs.items()
+        }
         stretch(began, self._slow)
         return Result(message.request, perf_counter() - began), encoded
 

@@ -30,7 +30,12 @@ def create_token(path: Path) -> str:
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     path.parent.mkdir(parents=True, exist_ok=True)
     # O_EXCL: never a file that someone else put there with wider rights.
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise BadDocument(
+            f"token file {path}", ["it is there already"], fix="use it, delete it, or choose another name"
+        ) from None
     with os.fdopen(handle, "w", encoding="ascii") as file:
         file.write(token + "\n")
     return token
@@ -138,6 +143,6 @@ def check_bind(host: str, *, token: str | None, tls: Tls | None, command: str = 
     if missing:
         raise InsecureBind(
             f"host {host}: others can reach this address, and it has {' and '.join(missing)}",
-            fix=f"partita certs init certs && partita certs issue certs server --host {host} && "
-            f"{command} --host {host} {' '.join(options)}; or bind 127.0.0.1",
+            fix=f"partita certs token && partita certs init certs && partita certs issue certs server --host {host} && "
+            f"{command} --listen {host}:7700 {' '.join(options)}; or bind 127.0.0.1",
         )

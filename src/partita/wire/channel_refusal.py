@@ -105,7 +105,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _tls(where: str, error: ssl.SSLError) -> PartitaError:
-    reason = (error.reason or str(error)).upper()
+    reason = (getattr(error, "reason", None) or str(error)).upper()
     for alert, (what, fix) in _ALERTS.items():
         if alert in reason:
             return AccessDenied(f"{where}: the server {what}", fix=fix)

@@ -33,9 +33,7 @@ def load_torchvision(parsed: Reference, batch: int, dims: Mapping[str, int]) -> 
     if "weights_backbone" in inspect.signature(models.get_model_builder(parsed.name)).parameters:
         # Detectors and segmenters fetch a pretrained backbone unless they are told not to.
         options.setdefault("weights_backbone", None)
-    module = checked(
-        parsed, lambda: _quiet(models.get_model, parsed.name, weights=parsed.weights, **options)
-    )
+    module = checked(parsed, lambda: _quiet(models.get_model, parsed.name, weights=parsed.weights, **options))
     shape = _torchvision_shape(models.get_model_weights(parsed.name), dims)
     return Network(module.eval(), (torch.randn(batch, *shape),))
 

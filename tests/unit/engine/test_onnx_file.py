@@ -11,7 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from partita.engine.onnx_file import read_file
+from partita.engine import onnx_file
+from partita.engine.onnx_file import opened, read_file
+from partita.engine.onnx_wire import Malformed
 from partita.errors import BadReference, CannotCapture, MissingExtra, PartitaError
 from partita.testing.onnx_models import onnx_model, write_onnx
 
@@ -125,6 +127,33 @@ def test_a_weight_outside_is_looked_for_at_once(large: Path) -> None:
 
     with pytest.raises(CannotCapture, match=r"'w' lie in 'large\.data', which is not beside large\.onnx"):
         read_file(large)
+
+
+@given(raw=st.binary(max_size=400), data=st.data())
+def test_a_file_reads_like_its_bytes(
+    raw: bytes, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Slices and searches, whatever the window holds at the moment."""
+    path = tmp_path_factory.getbasetemp() / "bytes"
+    path.write_bytes(raw)
+    with pytest.MonkeyPatch.context() as patch, opened(path) as buffer:
+        patch.setattr(onnx_file, "_WINDOW", 16)
+        for _ in range(5):
+            start, stop = sorted(data.draw(st.tuples(st.integers(0, len(raw)), st.integers(0, len(raw)))))
+            wanted = data.draw(st.binary(min_size=1, max_size=3))
+            assert buffer[start:stop] == raw[start:stop]
+            assert buffer.find(wanted, start, stop) == raw.find(wanted, start, stop)
+    assert len(buffer) == len(raw)
+
+
+def test_a_file_cut_short_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    """The process lives: a memory map would have ended it."""
+    path = tmp_path / "shrinking"
+    path.write_bytes(bytes(1 << 16))
+    with opened(path) as buffer, path.open("r+b") as file:
+        file.truncate(1 << 15)
+        with pytest.raises(Malformed, match="too early"):
+            buffer[: 1 << 16]
 
 
 @pytest.mark.parametrize("name", ["", "nothing.onnx"])

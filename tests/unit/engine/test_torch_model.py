@@ -104,21 +104,38 @@ def test_state_that_only_train_mode_uses_is_trained_too() -> None:
     assert "aid.weight" in dict(model.part(0, 1).named_parameters())
 
 
+class Skips(nn.Module):
+    """Runs two of its layers in eval mode only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c, self.d = (nn.Linear(8, 8) for _ in range(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.a(x)
+        return self.d(x if self.training else self.c(self.b(x)))
+
+
 def test_a_cut_that_one_mode_does_not_have_is_refused_there() -> None:
-    """A stage that only runs in eval mode is no place to cut in train mode."""
-
-    class Differs(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a, self.b, self.c = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.c(self.a(x) if self.training else self.b(self.a(x)))
-
-    model = capture_torch(Differs(), (X,))
+    """Between two stages that run in eval mode only there is nothing to cut in train mode."""
+    model = capture_torch(Skips(), (X,))
     model.set_mode("train")
-    with pytest.raises(IllegalCut, match=r"in train mode .* at 1 \(before 'b'\): it does not run that stage"):
-        model.part(0, 1)
+
+    assert model.legal_cuts("train") == (0, 1, 3, 4)
+    with pytest.raises(IllegalCut, match=r"in train mode .* at 2 \(before 'c'\): it runs neither") as caught:
+        model.part(0, 2)
+    assert "1, 3" in caught.value.fix
+
+
+def test_cuts_around_what_one_mode_skips_meet_there() -> None:
+    """The part between them is empty in train mode, and the numbers are those of the whole."""
+    model = capture_torch(Skips(), (X,))
+    model.set_mode("train")
+    whole = model.whole(model.example())
+
+    assert model.part(1, 3).forward({}) == {}
+    for position in (1, 3):
+        assert largest_difference({"output": run(model, position)["output"]}, whole) == 0.0
 
 
 def test_examples_of_other_batch_sizes_are_made_in_the_likeness_of_the_users() -> None:

@@ -21,7 +21,7 @@ def test_a_new_token_is_long_and_its_owners_own(tmp_path):
 def test_a_token_is_never_overwritten(tmp_path):
     """A file that is there, perhaps with wider rights, is not used."""
     (tmp_path / "token").write_text("mine")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(BadDocument, match="there already"):
         create_token(tmp_path / "token")
 
 

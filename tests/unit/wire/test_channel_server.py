@@ -1,4 +1,6 @@
 import asyncio
+import socket
+import ssl
 import struct
 import zlib
 from contextlib import suppress
@@ -10,6 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from partita.errors import AccessDenied, BadReference, ConnectionLost, InsecureBind, PortTaken, Unreachable
 from partita.testing.channel_suite import echo
 from partita.wire import Drop, HttpAnswer, HubLimits, Result, Settings, connect, listen
+from partita.wire.channel_refusal import refusal
 from partita.wire.frame import Frame, FrameKind
 from partita.wire.message import SESSION, Hello
 
@@ -220,6 +223,36 @@ def test_another_http_server(run, status):
         await other.wait_closed()
 
     run(main)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (socket.gaierror(-2, "unknown"), Unreachable, "host name is not known"),
+        (TimeoutError(), Unreachable, "no answer in time"),
+        (OSError(113, "No route to host"), Unreachable, "No route to host"),
+        (
+            ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] x"),
+            AccessDenied,
+            "asks for a client certificate",
+        ),
+        (
+            ssl.SSLError(1, "[SSL: SSLV3_ALERT_CERTIFICATE_EXPIRED] x"),
+            AccessDenied,
+            "certificate has expired",
+        ),
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] x"), Unreachable, "does not speak TLS"),
+        (ssl.SSLError(1, "[SSL: SOMETHING_ELSE] x"), Unreachable, "SOMETHING_ELSE"),
+    ],
+)
+def test_each_failure_has_its_sentence(error, kind, text):
+    """What the network or TLS says is translated, with the address and a way out."""
+    told = refusal("wss://edge.example.org:7077", error)
+
+    assert type(told) is kind
+    assert text in told.problem
+    assert "edge.example.org:7077" in told.problem
+    assert told.fix
 
 
 def test_another_protocol(run):

@@ -163,3 +163,12 @@ def test_kinds_have_short_names():
 
     assert data[0]["kind"] == "forward"
     assert msgspec.msgpack.decode(WORK.encode(Drop(1, "p")))[0]["kind"] == "drop"
+
+
+def test_lossless_tensors_say_their_lengths():
+    """Where the length of a buffer depends on its content, the head's own word for it is taken and checked."""
+    encoded = parse_codec("raw+lossless").encode(np.zeros(1000, np.float32))
+    body = memoryview(b"".join(encoded.buffers))
+    tensors = slice_body([TensorHeader("x", encoded.head)], body, Limits())
+
+    assert [len(buffer) for buffer in tensors["x"].buffers] == [len(buffer) for buffer in encoded.buffers]

@@ -548,3 +548,40 @@ def test_an_acknowledged_repeat_is_not_said_again(two):
         left += [f.seq for f in FrameReader(Limits()).feed(b"".join(chunk)) if f.seq]
 
     assert left == [5]
+
+
+def test_a_flood_of_pings_is_refused(two):
+    """Answers are not held back by credit, so their number has a bound of its own."""
+    with pytest.raises(ProtocolViolation, match="1024 answers wait"):
+        two.client.receive_data(b"".join(session_bytes(Ping(number)) for number in range(1025)), two.now)
+
+
+def test_a_damaged_hello_is_said_again(two):
+    """A server that could not read the Hello of a resumption is tried once more, not believed for good."""
+    two.cut()
+    two.client.connected(two.now)
+    (event,) = two.client.receive_data(session_bytes(Close("frame-corrupt", "payload")), two.now)
+
+    assert event == Corrupted("payload")
+    assert two.client.state is SessionState.OPENING
+
+
+def test_an_application_may_read_while_the_connection_is_gone(two):
+    """What arrived before the cut can be taken; credit for it is given after the next greeting."""
+    two.released = False
+    two.client.send(Forward(1, "p"), tensors(10_000))
+    two.settle()
+    two.cut()
+    two.server.ping()
+    two.server.release(two.events["server"][-1].size)
+
+    assert two.server.held == 0
+    assert two.server.next_chunk(two.now) is None
+
+
+def test_nothing_is_due_while_a_greeting_is_awaited_in_time():
+    """A tick before the idle timeout does nothing."""
+    client = Session(ID)
+    client.connected(0.0)
+
+    assert client.tick(1.0) == []
