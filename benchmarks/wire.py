@@ -414,7 +414,7 @@ async def slow_link(text: str, seconds: float) -> dict:
     beats = sorted(beats[len(beats) // 5 :])
     row = {
         "link": text,
-        "payload_mbps": told[0] * 8 / told[1] / 1e6,
+        "payload_mbps": float(told[0] * 8 / told[1] / 1e6),
         "beat_median_ms": statistics.median(beats) * 1e3,
         "beat_p95_ms": beats[int(len(beats) * 0.95)] * 1e3,
         "estimate_up_mbps": (estimate.up or 0) * 8 / 1e6,

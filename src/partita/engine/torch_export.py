@@ -125,8 +125,14 @@ def _recipes(example: Signature, shapes: Shapes | None) -> Iterator[Recipe]:
 def trace(module: torch.nn.Module, recipe: Recipe) -> ExportedProgram:
     """One graph, by one recipe, in the module's present mode."""
     args, kwargs = recipe.example.arguments(recipe.example.tensors)
+    # Before 2.7 `export` gave functional graphs, and the graph that keeps buffers in place had a name of its own.
+    old = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 7)
+    export = getattr(torch.export, "export_for_training" if old else "export")
     with quiet():
-        return torch.export.export(module, args, kwargs, dynamic_shapes=recipe.shapes, strict=recipe.strict)
+        program: ExportedProgram = export(
+            module, args, kwargs, dynamic_shapes=recipe.shapes, strict=recipe.strict
+        )
+    return program
 
 
 def first_trace(
@@ -179,7 +185,7 @@ def second_trace(module: torch.nn.Module, recipe: Recipe, mode: Mode) -> Exporte
 def _check_kind(program: ExportedProgram, module: torch.nn.Module) -> None:
     signature = program.graph_signature
     if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
-        # torch before 2.7 writes buffers back as extra outputs, which parts cannot do for each other.
+        # A functional graph writes buffers back as extra outputs, which parts cannot do for each other.
         raise CannotCapture(
             f"this torch ({torch.__version__}) exports functional graphs, which lose the buffers of {type(module).__name__}",
             fix="pip install 'torch>=2.7'",

@@ -6,7 +6,7 @@ their codecs) and so are WebSocket pings (the session has heartbeats that measur
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, final
 from urllib.parse import urlsplit
@@ -71,16 +71,20 @@ class WebSocketPipe:
         from websockets.exceptions import ConnectionClosed
 
         self._socket = socket
+        self._pieces: AsyncIterator[bytes] | None = None
         # asyncio's transports raise AttributeError when they are written to after their loop has let go of them.
         self._ended = (ConnectionClosed, OSError, AttributeError)
 
     async def read(self) -> Buffer:
-        """The next message, whatever its size."""
+        """The next piece of a message as the library has it: asking for whole messages would copy it once more."""
         try:
             while True:
-                data = await self._socket.recv(decode=False)
-                if data:
-                    return data
+                if self._pieces is None:
+                    self._pieces = self._socket.recv_streaming(decode=False)
+                async for piece in self._pieces:
+                    if piece:
+                        return piece
+                self._pieces = None
         except self._ended as end:
             raise PipeEnded(str(end)) from end
 

@@ -2,7 +2,7 @@
 
 Three rules. A sender never passes the limit it was given; limits only rise, so a repeated or lost Credit does no harm.
 The receiver sizes the window: about one to two times what the link holds, plus SLACK_SECONDS of its rate, because what
-is in flight beyond that stands in a queue in front of control. The chunk follows the window, an eighth of it.
+is in flight beyond that stands in a queue in front of control. The chunk follows the window, an eighth of it up to what caches hold.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ _LARGEST_WINDOW: Final = 16 << 20
 _ROUND_TRIPS: Final = 1.25
 SLACK_SECONDS: Final = 0.015
 _SMALLEST_CHUNK: Final = 8 << 10
+# Copies of this stay in a core's cache and in memory that malloc has at hand. Echoing 4 MB on loopback in chunks of
+# 0.25 to 0.4 MB took 7 ms, in 2 MB 18 ms, in 4 MB 22 ms, each beside 7 to 12 ms of plain streams.
+_LARGEST_CHUNK: Final = 384 << 10
 _SMALLEST_RENEWAL: Final = 4 << 10
 _CHUNKS_PER_WINDOW: Final = 8
 # Of a window, one chunk waits for credit and one for its renewal, at the worst moment: the rest is what flies.
@@ -50,7 +53,8 @@ class SendCredit:
 
     def chunk(self, remaining: int, largest: int) -> int:
         """Bytes that the next chunk of a message with ``remaining`` bytes may carry now; 0 is to wait."""
-        chunk = min(max(self.window // _CHUNKS_PER_WINDOW, _SMALLEST_CHUNK), largest, remaining)
+        fitting = min(max(self.window // _CHUNKS_PER_WINDOW, _SMALLEST_CHUNK), _LARGEST_CHUNK)
+        chunk = min(fitting, largest, remaining)
         room = self.limit - self.sent
         # Less than a chunk's room is used too: a receiver whose window has shrunk does not add to it before it is.
         return chunk if chunk <= room else room if room >= _SMALLEST_CHUNK else 0
