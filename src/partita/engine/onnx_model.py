@@ -6,6 +6,7 @@ nothing of ours stands between a model and the numbers its parts are compared wi
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from .onnx_example import bindings, made_up, repeated
 from .onnx_extract import part_bytes, write_parts
 from .onnx_run import OnnxPart, RunSettings, open_session, reason
 from .onnx_source import OnnxSource
+from .onnx_tensor import outside
 
 # ONNX Runtime holds a message several times over while it loads it; larger parts are mapped from a file.
 _LARGEST_IN_MEMORY = 64 << 20
@@ -51,6 +53,18 @@ class OnnxModel:
         """The file that is cut: the one given, or the optimised one made from it."""
         return self.source.file.path
 
+    @cached_property
+    def weights(self) -> str:
+        """The digest of the files that hold the weights: two sides that agree on it compute the same."""
+        self.source.file.check_unchanged()
+        tensors = self.source.file.initializers
+        beside = {outside(tensor, self.path).path for tensor in tensors if tensor.external}
+        digest = hashlib.sha256()
+        for path in (self.path, *sorted(path for path in beside if path is not None)):
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return "sha256:" + digest.hexdigest()
+
     def with_settings(self, settings: RunSettings) -> OnnxModel:
         """The same model, to be run differently."""
         return replace(self, settings=settings)
@@ -60,7 +74,7 @@ class OnnxModel:
         self.chain.check_part(start, stop)
         inputs, outputs = self.chain.part_inputs(start, stop), self.chain.part_outputs(start, stop)
         session = None if start == stop else self._session(start, stop)
-        return OnnxPart(session, start, stop, inputs, outputs, self.chain.digest)
+        return OnnxPart(session, start, stop, inputs, outputs, self.chain.digest, lambda: self.weights)
 
     def _session(self, start: int, stop: int) -> Any:
         model = part_bytes(self.source, start, stop, _LARGEST_IN_MEMORY)

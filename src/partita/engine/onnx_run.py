@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, final
@@ -107,8 +107,9 @@ class OnnxPart:
         inputs: tuple[str, ...],
         outputs: tuple[str, ...],
         model: str = "",
+        weights: Callable[[], str] | None = None,
     ) -> None:
-        self._session = session
+        self._session, self._weights = session, weights
         self._start, self._stop = start, stop
         self._inputs, self._outputs = inputs, outputs
         self._model = model
@@ -159,6 +160,11 @@ class OnnxPart:
     def model(self) -> str:
         """The digest of the chain it was cut from; empty for a file that nobody cut."""
         return self._model
+
+    @property
+    def weights(self) -> str:
+        """The digest of the model's weights, computed when asked for; empty for a part from a file of its own."""
+        return self._weights() if self._weights is not None else ""
 
     @property
     def start(self) -> int:

@@ -78,3 +78,13 @@ def test_a_file_that_went_away_is_noticed(tmp_path: Path) -> None:
         model.part(0, 3)
     with pytest.raises(BadReference, match="removed or written to"):
         model.whole(model.example())
+
+
+def test_weights_are_compared_by_digest(tmp_path: Path) -> None:
+    """The same weights in another folder agree; other weights do not."""
+    for side in ("a", "b", "c"):
+        (tmp_path / side).mkdir()
+    paths = [write_onnx("skip", tmp_path / side, seed=seed) for side, seed in (("a", 1), ("b", 1), ("c", 2))]
+    digests = [capture_onnx(path).part(1, 3).weights for path in paths]
+
+    assert digests[0] == digests[1] != digests[2]
