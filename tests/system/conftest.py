@@ -53,7 +53,9 @@ def run_partita(tmp_path: Path) -> Callable[..., Any]:
 
     def run(*words: str) -> Any:
         command = [sys.executable, "-m", "partita", *map(str, words), "--json"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, cwd=tmp_path, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=SECONDS, cwd=tmp_path, check=False
+        )
         return done.returncode, json.loads(done.stdout or "null"), done.stderr
 
     return run
@@ -67,7 +69,10 @@ def gone(pid: int, seconds: float = 10.0) -> bool:
             os.kill(pid, 0)
         except ProcessLookupError:
             return True
-        if Path(f"/proc/{pid}/stat").exists() and Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] == "Z":
+        if (
+            Path(f"/proc/{pid}/stat").exists()
+            and Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] == "Z"
+        ):
             return True
         time.sleep(0.05)
     return False

@@ -33,6 +33,17 @@ EXIT_DEFECT = 70
 EXIT_INTERRUPTED = 130
 
 
+SUMMARY = "Run neural networks in parts, across edge and cloud: cut, measure, plan, run."
+START = "Start with `partita demo`, or `partita inspect torchvision:resnet18`."
+
+
+def overview() -> str:
+    """What `partita` and `partita --help` print: written here, because no library renders it in a tenth of a second."""
+    rows = [f"  {verb:<11}{what}" for verb, what in VERBS.items()]
+    rows += ["  --help     This page; `partita COMMAND --help` for one command.", "  --version  The version."]
+    return "\n".join([SUMMARY, "", "Usage: partita COMMAND [OPTIONS]", "", "Commands:", *rows, "", START, ""])
+
+
 def build(verb: str = "") -> App:
     """The application: one verb in full, the others by name only; without a verb, all by name."""
     from cyclopts import App
@@ -41,9 +52,9 @@ def build(verb: str = "") -> App:
 
     app = App(
         name="partita",
-        help="Run neural networks in parts, across edge and cloud: cut, measure, plan, run.",
+        help=SUMMARY,
         version=__version__,
-        help_epilogue="Start with `partita demo`, or `partita inspect torchvision:resnet18`.",
+        help_epilogue=START,
     )
     for name, summary in VERBS.items():
         if name == verb:
@@ -58,6 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     verb = words[0] if words and words[0] in VERBS else ""
     as_json = "--json" in words
+    if words in ([], ["--help"], ["-h"]):
+        sys.stdout.write(overview())
+        return 0
     try:
         return _run(words, verb)
     except PartitaError as error:

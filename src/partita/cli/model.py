@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from ..engine import Captured
 from ..errors import BadDocument, UnboundDimension
 from ..graph import Chain, TensorSpec, parse_tensor
+
+if TYPE_CHECKING:
+    from ..engine import Captured
 
 # A model traced with a batch of one takes it for a constant.
 SMALLEST_OPEN = 2

@@ -15,7 +15,7 @@ from ..engine import Captured, Values, largest_difference
 from ..errors import BadDocument, NotFound
 from ..graph import load
 from ..plan import Hop, PlacedPart, Plan, parse_plan
-from ..run import Driver, Remote, RunReport, local_remote, run_steps
+from ..run import Driver, Remote, RunReport, check_plan, local_remote, run_steps
 from ..wire import LinkShape, parse_shape
 from .access import AccessOptions, connect_to
 from .model import ModelOptions, slowness
@@ -92,7 +92,9 @@ def run_parts(
         if plan is not None
         else _from_cuts(captured, cut, codec, window, options.batch)
     )
-    order.check(captured.chain)
+    if steps < 1:
+        raise BadDocument("--steps", [f"{steps} is not a positive number"], fix="write it like --steps 20")
+    check_plan(captured, order)
     wanted = _Wanted(
         model, captured, order, options, access, cloud, parse_shape(link) if link else None, steps, factors
     )

@@ -1,6 +1,6 @@
 """Parts at work: a place that serves them, a driver that runs a plan across places."""
 
-from .driver import Driver, StepTimes
+from .driver import Driver, StepTimes, check_plan
 from .local import local_place, local_remote, shaped
 from .place import Place
 from .remote import Remote, Reply
@@ -16,6 +16,7 @@ __all__ = [
     "Reply",
     "RunReport",
     "StepTimes",
+    "check_plan",
     "local_place",
     "local_remote",
     "run_steps",

@@ -18,7 +18,7 @@ import numpy as np
 from ..engine import Array, Captured, Learner, Part, Values
 from ..errors import BadDocument, PartFailed
 from ..plan import Hop, Plan
-from ..wire import Backward, Encoded, Forward, decode, encode
+from ..wire import Backward, Encoded, Forward, decode, encode, parse_codec
 from .pace import stretch
 from .remote import Remote, Reply
 
@@ -60,6 +60,14 @@ class _Leg:
     after: Hop
 
 
+def check_plan(model: Captured, plan: Plan) -> None:
+    """Refuse a plan that cannot run: for another model, across an illegal cut, with an unknown codec."""
+    plan.check(model.chain)
+    for hop in plan.hops:
+        parse_codec(hop.forward)
+        parse_codec(hop.back)
+
+
 class _Compute:
     """One thread that computes; of the work that waits, the latest part goes first."""
 
@@ -97,7 +105,7 @@ class Driver:
     def __init__(
         self, model: Captured, plan: Plan, remotes: Mapping[str, Remote], *, slow: float = 1.0
     ) -> None:
-        plan.check(model.chain)
+        check_plan(model, plan)
         self._model, self._plan, self._remotes = model, plan, remotes
         self._slow = slow
         self._legs: tuple[_Leg, ...] = ()

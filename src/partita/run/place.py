@@ -112,18 +112,21 @@ class Place:
         return Loaded(message.request, message.part, part.inputs, part.outputs, weights_digest(part))
 
     def _model(self, message: Load) -> Captured:
-        if message.model not in self._offers:
+        # One model on offer is the one that is meant, whatever path or name the visitor knows it by.
+        name = next(iter(self._offers)) if len(self._offers) == 1 else message.model
+        if name not in self._offers:
             offered = ", ".join(sorted(self._offers)) or "none"
             raise NotFound(
-                f"model {message.model!r} is not offered here; offered: {offered}",
-                fix=f"start this place with {message.model!r}, or ask for one that it offers",
+                f"model {name!r} is not offered here; offered: {offered}",
+                fix=f"start this place with {name!r}, or ask for one that it offers",
             )
-        if message.model not in self._models:
-            self._models[message.model] = self._offers[message.model]()
-        model = self._models[message.model]
+        if name not in self._models:
+            self._models[name] = self._offers[name]()
+        model = self._models[name]
         if model.chain.digest != message.digest:
             raise DigestMismatch(
-                f"model {message.model!r} is {model.chain.digest[:19]} here and {message.digest[:19]} at the visitor",
+                f"the model here is {name!r} ({model.chain.digest[:19]}), "
+                f"the visitor's is {message.model!r} ({message.digest[:19]})",
                 fix="use the same model file, library versions and --depth on both sides",
             )
         return model

@@ -9,6 +9,7 @@ from statistics import median
 from typing import final
 
 from ..engine import Array, Values
+from ..errors import BadDocument
 from .driver import Driver, StepTimes
 
 # Called with (steps done, steps in all).
@@ -41,6 +42,9 @@ async def run_steps(
     progress: Progress | None = None,
 ) -> RunReport:
     """Run `warmup` steps one by one, then `steps` with at most `window` + 1 on their way at once."""
+    if steps < 1 or window < 0 or warmup < 0:
+        problem = f"--steps {steps}, --window {window}, warm-up {warmup}: steps must be 1 or more, the others 0 or more"
+        raise BadDocument("run", [problem], fix="give --steps 20")
     for index in range(warmup):
         await driver.forward(values, index=index)
     room = asyncio.Semaphore(window + 1)

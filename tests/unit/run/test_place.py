@@ -23,7 +23,7 @@ from partita.wire import (
 
 @pytest.fixture
 def place(tiny: TinyModel) -> Place:
-    return Place({"tiny": lambda: tiny})
+    return Place({"tiny": lambda: tiny, "other": lambda: TinyModel(2)})
 
 
 def load(tiny: TinyModel, /, **changes: object) -> Load:
@@ -63,7 +63,8 @@ def test_a_part_is_loaded_and_runs(place: Place, tiny: TinyModel) -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"model": "other"}, "not-found"),
+        ({"model": "third"}, "not-found"),
+        ({"model": "other"}, "digest-mismatch"),
         ({"digest": "sha256:other"}, "digest-mismatch"),
         ({"start": 2, "stop": 99}, "illegal-cut"),
         ({"options": {"forward": "int9"}}, "bad-document"),
@@ -145,3 +146,10 @@ def test_a_part_that_does_not_train_says_so(tiny: TinyModel) -> None:
 
     assert code(place.answer(Fetch(1, "p", "state"), {})) == "part-failed"
     assert isinstance(place.answer(Forward(2, "p"), sent())[0], Result)
+
+
+def test_one_model_on_offer_is_the_one_that_is_meant(tiny: TinyModel) -> None:
+    """The same file may have another path at the visitor's: the digest decides."""
+    place = Place({"tiny": lambda: tiny})
+
+    assert isinstance(place.answer(load(tiny, model="/elsewhere/tiny.onnx"), {})[0], Loaded)
