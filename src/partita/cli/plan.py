@@ -13,6 +13,7 @@ from ..engine import Captured
 from ..errors import BadDocument, NotFound
 from ..graph import Chain, Profile, dump, load, parse_link
 from ..plan import Limits, Mode, Objective, Question, Ranking, draw, load_limits, platform, search
+from ..run import codec_option
 from .model import ModelOptions, slowness
 from .profile import measured_here
 from .render import PLAIN, Column, Screen, milliseconds, size
@@ -90,12 +91,14 @@ def plan(
     """
     screen = Screen(as_json=json)
     chain, captured = _chain(model, options)
+    names = tuple(name.strip() for name in codecs.split(",") if name.strip())
     question = Question(
         objective=objective,
         mode=mode,
         batch=options.batch,
         dims={name: value for name, value in options.bind(chain).items() if name != "batch"},
-        codecs=tuple(name.strip() for name in codecs.split(",")),
+        codecs=names,
+        options={name: codec_option(name) for name in names},
         max_error=max_error,
         max_window=max_window,
         two_cuts=not one_cut,
@@ -165,7 +168,13 @@ def _profiles(
                 fix="a chain file cannot be measured: give both profiles",
             )
         if here is None:
-            here = measured_here(captured, question.batch, seconds=15.0, backward=question.mode == "train")
+            here = measured_here(
+                captured,
+                question.batch,
+                seconds=15.0,
+                backward=question.mode == "train",
+                codecs=",".join(question.codecs),
+            )
         profiles[place] = replace(here, device=replace(here.device, name=f"{here.device.name} ({place})"))
     for place, factor in slowness(slow, PLACES).items():
         profiles[place] = profiles[place].slowed(factor)

@@ -246,7 +246,7 @@ def import_profiles(folder: Path, *, output: Path | None = None, json: bool = Fa
     return 0
 
 
-def measured_here(captured: Captured, batch: int, *, seconds: float, backward: bool = False) -> Profile:
+def measured_here(captured: Captured, batch: int, *, seconds: float, backward: bool, codecs: str) -> Profile:
     """A quick profile of this machine, for verbs that need one and were given none."""
     taken = measure(captured, batches=(batch,), effort=Effort(runs=5, budget=seconds), backward=backward)
-    return _with_codecs(taken, CODECS)
+    return _with_codecs(taken, codecs)

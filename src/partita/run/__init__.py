@@ -1,5 +1,6 @@
 """Parts at work: a place that serves them, a driver that runs a plan across places."""
 
+from .codec_option import codec_option
 from .driver import Driver, StepTimes, check_plan
 from .local import local_place, local_remote, shaped
 from .place import Place
@@ -17,6 +18,7 @@ __all__ = [
     "RunReport",
     "StepTimes",
     "check_plan",
+    "codec_option",
     "local_place",
     "local_remote",
     "run_steps",
