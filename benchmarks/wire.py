@@ -13,282 +13,24 @@ import argparse
 import asyncio
 import json
 import os
-import pickle
 import platform
-import socket
-import ssl
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
+from peers import PEERS, Ours
 
-from partita.wire import (
-    Drop,
-    Forward,
-    Result,
-    ShapedLink,
-    Tls,
-    connect,
-    decode,
-    init_ca,
-    issue,
-    listen,
-    parse_shape,
-)
+from partita.wire import Drop, Forward, ShapedLink, decode, init_ca, issue, parse_shape
 
 SIZES = {"100 KB": 100_000, "4 MB": 4 << 20, "64 MB": 64 << 20}
-HEAD = 9
-
-
-def tls_of(folder: Path | None, name: str) -> Tls | None:
-    return Tls(folder / f"{name}.pem", folder / f"{name}.key", folder / "ca.pem") if folder else None
 
 
 def array_of(size: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(size // 4, dtype=np.float32)
-
-
-# -- ours -------------------------------------------------------------------------------------------------------------
-
-
-class Ours:
-    """The wire as it is, with default settings."""
-
-    @staticmethod
-    async def serve(folder: Path | None) -> int:
-        async def handler(connection):
-            count, first, last, begun = 0, 0.0, 0.0, 0
-            async for message, tensors in connection:
-                if isinstance(message, Forward) and message.part == "echo":
-                    await connection.send(Result(message.request), tensors)
-                elif isinstance(message, Forward):
-                    array = decode(tensors["x"])
-                    last = time.perf_counter()
-                    if not count:
-                        first, begun = last, array.nbytes
-                    count += array.nbytes
-                else:
-                    told = np.array([count - begun, last - first])
-                    await connection.send(
-                        Result(message.request), {"told": told} if message.request else None
-                    )
-                    if message.request:
-                        count = 0
-
-        server = await listen(
-            f"{'wss' if folder else 'ws'}://127.0.0.1:0", handler, tls=tls_of(folder, "server")
-        )
-        return server.port
-
-    async def open(self, port: int, folder: Path | None) -> None:
-        scheme = "wss" if folder else "ws"
-        self.connection = await connect(f"{scheme}://127.0.0.1:{port}", tls=tls_of(folder, "client"))
-
-    async def echo(self, array: np.ndarray) -> None:
-        await self.connection.send(Forward(0, "echo"), {"x": array})
-        _, tensors = await self.connection.receive()
-        assert decode(tensors["x"]).nbytes == array.nbytes
-
-    async def push(self, array: np.ndarray, count: int) -> None:
-        for _ in range(count):
-            await self.connection.send(Forward(0, "push"), {"x": array}, channel=1)
-        await self.connection.send(Forward(0, "push"), {"x": array[:1]}, channel=1)
-        await self.connection.send(Drop(1, "push"), channel=1)
-        await self.connection.receive()
-
-    async def close(self) -> None:
-        await self.connection.close()
-
-
-# -- plain asyncio streams --------------------------------------------------------------------------------------------
-
-
-async def read_array(reader: asyncio.StreamReader) -> tuple[int, np.ndarray]:
-    head = await reader.readexactly(HEAD)
-    return head[0], np.frombuffer(await reader.readexactly(int.from_bytes(head[1:])), np.float32)
-
-
-async def write_array(writer: asyncio.StreamWriter, kind: int, array: np.ndarray) -> None:
-    writer.write(bytes([kind]) + array.nbytes.to_bytes(8))
-    writer.write(memoryview(array).cast("B"))
-    await writer.drain()
-
-
-class Streams:
-    """A length and the bytes, over asyncio's StreamReader and StreamWriter with their default limits."""
-
-    @staticmethod
-    async def serve(folder: Path | None) -> int:
-        async def handler(reader, writer):
-            try:
-                while True:
-                    kind, array = await read_array(reader)
-                    if kind == 0:
-                        await write_array(writer, 0, array)
-                    elif kind == 2:
-                        await write_array(writer, 0, array[:0])
-            except asyncio.IncompleteReadError:
-                writer.close()
-
-        tls = tls_of(folder, "server")
-        server = await asyncio.start_server(
-            handler, "127.0.0.1", 0, ssl=tls.server_context() if tls else None
-        )
-        Streams.keep = server
-        return server.sockets[0].getsockname()[1]
-
-    async def open(self, port: int, folder: Path | None) -> None:
-        tls = tls_of(folder, "client")
-        context = tls.client_context() if tls else None
-        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-
-    async def echo(self, array: np.ndarray) -> None:
-        await write_array(self.writer, 0, array)
-        await read_array(self.reader)
-
-    async def push(self, array: np.ndarray, count: int) -> None:
-        for _ in range(count):
-            await write_array(self.writer, 1, array)
-        await write_array(self.writer, 2, array[:1])
-        await read_array(self.reader)
-
-    async def close(self) -> None:
-        self.writer.close()
-
-
-# -- gRPC -------------------------------------------------------------------------------------------------------------
-
-
-class Grpc:
-    """grpc.aio with generic handlers and bytes, one bidirectional stream; no message limits."""
-
-    OPTIONS = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
-
-    @staticmethod
-    async def serve(folder: Path | None) -> int:
-        import grpc
-
-        async def stream(request_iterator, _context):
-            async for data in request_iterator:
-                if data[:1] == b"\0":
-                    yield data
-                elif data[:1] == b"\2":
-                    yield b""
-
-        server = grpc.aio.server(options=Grpc.OPTIONS)
-        handler = grpc.stream_stream_rpc_method_handler(stream)
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler("bench.Wire", {"Run": handler}),)
-        )
-        if folder:
-            pair = (folder / "server.key").read_bytes(), (folder / "server.pem").read_bytes()
-            credentials = grpc.ssl_server_credentials([pair], (folder / "ca.pem").read_bytes(), True)
-            port = server.add_secure_port("127.0.0.1:0", credentials)
-        else:
-            port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        Grpc.keep = server
-        return port
-
-    async def open(self, port: int, folder: Path | None) -> None:
-        import grpc
-
-        if folder:
-            files = [(folder / name).read_bytes() for name in ("ca.pem", "client.key", "client.pem")]
-            credentials = grpc.ssl_channel_credentials(*files)
-            self.channel = grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials, options=self.OPTIONS)
-        else:
-            self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=self.OPTIONS)
-        self.call = self.channel.stream_stream("/bench.Wire/Run")()
-
-    async def echo(self, array: np.ndarray) -> None:
-        await self.call.write(b"\0" + array.tobytes())
-        np.frombuffer(await self.call.read(), np.float32, offset=1)
-
-    async def push(self, array: np.ndarray, count: int) -> None:
-        for _ in range(count):
-            await self.call.write(b"\1" + array.tobytes())
-        await self.call.write(b"\2")
-        await self.call.read()
-
-    async def close(self) -> None:
-        self.call.cancel()
-        await self.channel.close()
-
-
-# -- pickled blocking sockets -----------------------------------------------------------------------------------------
-
-END = b"end of feature"
-
-
-def pickled_send(sock: socket.socket, kind: int, array: np.ndarray) -> None:
-    sock.sendall(b"head" + pickle.dumps(kind) + b"tensor" + pickle.dumps(array) + END)
-
-
-def pickled_receive(sock: socket.socket, rest: bytes) -> tuple[int, np.ndarray, bytes]:
-    while END not in rest:
-        more = sock.recv(65536)
-        if not more:
-            raise EOFError
-        rest += more
-    message, rest = rest.split(END, 1)
-    head, tensor = message[4:].split(b"tensor", 1)
-    return pickle.loads(head), pickle.loads(tensor), rest
-
-
-class Pickled:
-    """Blocking sockets, pickles, markers."""
-
-    @staticmethod
-    async def serve(folder: Path | None) -> int:
-        door = socket.create_server(("127.0.0.1", 0))
-
-        def loop() -> None:
-            while True:
-                sock, _ = door.accept()
-                threading.Thread(target=answer, args=(sock,), daemon=True).start()
-
-        def answer(sock: socket.socket) -> None:
-            context = tls_of(folder, "server")
-            sock = context.server_context().wrap_socket(sock, server_side=True) if context else sock
-            rest = b""
-            try:
-                while True:
-                    kind, array, rest = pickled_receive(sock, rest)
-                    if kind != 1:
-                        pickled_send(sock, 0, array if kind == 0 else array[:0])
-            except (EOFError, OSError, ssl.SSLError):
-                sock.close()
-
-        threading.Thread(target=loop, daemon=True).start()
-        return door.getsockname()[1]
-
-    async def open(self, port: int, folder: Path | None) -> None:
-        sock = socket.create_connection(("127.0.0.1", port))
-        tls = tls_of(folder, "client")
-        self.sock = tls.client_context().wrap_socket(sock, server_hostname="127.0.0.1") if tls else sock
-        self.rest = b""
-
-    async def echo(self, array: np.ndarray) -> None:
-        pickled_send(self.sock, 0, array)
-        _, _, self.rest = pickled_receive(self.sock, self.rest)
-
-    async def push(self, array: np.ndarray, count: int) -> None:
-        for _ in range(count):
-            pickled_send(self.sock, 1, array)
-        pickled_send(self.sock, 2, array[:1])
-        _, _, self.rest = pickled_receive(self.sock, self.rest)
-
-    async def close(self) -> None:
-        self.sock.close()
-
-
-PEERS = {"partita": Ours, "streams": Streams, "grpc": Grpc, "pickled": Pickled}
 
 
 async def serve(peer: str, folder: Path | None) -> None:
@@ -427,7 +169,7 @@ async def slow_link(text: str, seconds: float) -> dict:
 
 
 def goals(rows: list[dict], slow: dict) -> dict[str, bool]:
-    """What the issue of this benchmark promises."""
+    """What the wire promises."""
     plain = {(row["size"], row["peer"]): row for row in rows if row["link"] == "plain"}
     ours = plain["4 MB", "partita"]
     return {

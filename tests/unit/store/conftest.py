@@ -1,12 +1,15 @@
-"""Object storage for these tests: an S3 server in this process, and a bucket for each test."""
+"""Object storage and a queue for these tests: an S3 server in this process, a job table for each test."""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+
+from partita.store import Job, JobTable
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +27,21 @@ def s3_server() -> Iterator[str]:
         yield f"http://{host}:{port}"
     finally:
         server.stop()
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Iterator[JobTable]:
+    """An empty table, in the file jobs.db of this test's folder."""
+    opened = JobTable(tmp_path / "jobs.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def ask(table: JobTable) -> Callable[..., Job]:
+    """Ask that table for a pruning that differs by a number."""
+
+    def enqueue(n: int = 0, **options: object) -> Job:
+        return table.enqueue("prune", {"n": n}, now=0.0, **options)
+
+    return enqueue
