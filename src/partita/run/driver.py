@@ -19,7 +19,7 @@ from ..engine import Array, Captured, Learner, Part, Values
 from ..errors import BadDocument, PartFailed
 from ..plan import Hop, Plan
 from ..wire import Backward, Encoded, Forward, decode, encode, parse_codec
-from .pace import stretch
+from .pace import Pace
 from .remote import Remote, Reply
 
 _T = TypeVar("_T")
@@ -107,7 +107,7 @@ class Driver:
     ) -> None:
         check_plan(model, plan)
         self._model, self._plan, self._remotes = model, plan, remotes
-        self._slow = slow
+        self._pace = Pace(slow)
         self._legs: tuple[_Leg, ...] = ()
         self._compute = _Compute()
 
@@ -181,15 +181,15 @@ class Driver:
     def _outputs(self, step: Step) -> Values:
         return {name: step.values[name] for name in self._model.chain.outputs}
 
-    async def _here(self, leg: _Leg, step: Step, work: Callable[[], _T]) -> _T:
-        """Work in the compute thread, timed."""
+    async def _here(self, leg: _Leg, step: Step, what: object, work: Callable[[], _T]) -> _T:
+        """Work in the compute thread, timed; `what` it is, for the pace."""
 
         def timed() -> _T:
             began = perf_counter()
             try:
                 return work()
             finally:
-                stretch(began, self._slow)
+                self._pace.keep((leg.order, what), began)
                 step.times.local += perf_counter() - began
 
         return await self._compute.run(leg.order, step.times.index, timed)
@@ -207,13 +207,19 @@ class Driver:
         sent = await self._here(
             leg,
             step,
+            ("encode", *values),
             lambda: {name: encode(value, codec, draw=index) for name, value in values.items()},
         )
         step.times.up += sum(encoded.nbytes for encoded in sent.values())
         reply = await ask(sent)
         step.times.down += sum(encoded.nbytes for encoded in reply.tensors.values())
         step.times.remote += getattr(reply.message, "seconds", 0.0)
-        return await self._here(leg, step, lambda: {name: decode(e) for name, e in reply.tensors.items()})
+        return await self._here(
+            leg,
+            step,
+            ("decode", *values),
+            lambda: {name: decode(e) for name, e in reply.tensors.items()},
+        )
 
     async def _forward(self, leg: _Leg, step: Step, *, keep: bool) -> None:
         values = {name: step.values[name] for name in leg.part.inputs}
@@ -227,9 +233,9 @@ class Driver:
                 lambda sent: remote.ask(Forward(remote.number(), leg.name, index, keep), sent),
             )
         elif keep:
-            made = await self._here(leg, step, lambda: _learner(leg).forward_kept(values, index))
+            made = await self._here(leg, step, "forward", lambda: _learner(leg).forward_kept(values, index))
         else:
-            made = await self._here(leg, step, lambda: leg.part.forward(values))
+            made = await self._here(leg, step, "forward", lambda: leg.part.forward(values))
         step.values.update(made)
 
     async def _backward(self, leg: _Leg, step: Step, gradients: Values) -> None:
@@ -245,7 +251,7 @@ class Driver:
                 lambda sent: remote.ask(Backward(remote.number(), leg.name, index), sent),
             )
         else:
-            made = await self._here(leg, step, lambda: _learner(leg).backward(given, index))
+            made = await self._here(leg, step, "backward", lambda: _learner(leg).backward(given, index))
         _add(gradients, made)
 
 

@@ -1,11 +1,26 @@
-"""A slower device than this one, pretended: work takes its time, and then as much again as the device would."""
+"""A slower device than this one, pretended: work takes its time here, and then as long again as it would there."""
 
 from __future__ import annotations
 
 from time import perf_counter, sleep
+from typing import final
 
 
-def stretch(began: float, factor: float) -> None:
-    """Wait until the work that began at `began` (by perf_counter) has taken `factor` times as long as it did."""
-    if factor > 1.0:
-        sleep((perf_counter() - began) * (factor - 1.0))
+@final
+class Pace:
+    """Stretches work `factor` times. What is stretched is the least that the same work took so far: the noise of this
+    machine is not part of the other device, and must not be multiplied."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        self.factor = factor
+        self._least: dict[object, float] = {}
+
+    def keep(self, work: object, began: float) -> None:
+        """Wait until the work that began at `began` (by perf_counter) has taken as long as it would there."""
+        if self.factor <= 1.0:
+            return
+        taken = perf_counter() - began
+        least = self._least[work] = min(self._least.get(work, taken), taken)
+        left = least * self.factor - taken
+        if left > 0:
+            sleep(left)

@@ -29,7 +29,7 @@ from ..wire import (
     encode,
     parse_codec,
 )
-from .pace import stretch
+from .pace import Pace
 from .weights import weights_digest
 
 # A visitor holds the parts of one plan: two for edge | cloud | edge, and room for a plan that replaces it.
@@ -59,7 +59,7 @@ class Place:
     """
 
     def __init__(self, offers: Mapping[str, Offer], *, slow: float = 1.0) -> None:
-        self._offers, self._slow = offers, slow
+        self._offers, self._pace = offers, Pace(slow)
         self._models: dict[str, Captured] = {}
         self._parts: dict[str, _Held] = {}
 
@@ -167,7 +167,7 @@ class Place:
             name: encode(value, "raw" if name in held.answers else held.forward, draw=message.step)
             for name, value in outputs.items()
         }
-        stretch(began, self._slow)
+        self._pace.keep((message.part, message.__class__), began)
         return Result(message.request, perf_counter() - began), encoded
 
     def _backward(self, message: Backward, tensors: Mapping[str, Encoded]) -> Answer:
@@ -181,7 +181,7 @@ class Place:
         held.kept.discard(message.step)
         gradients = part.backward(_decoded(tensors), message.step)
         encoded = {name: encode(value, held.back, draw=message.step) for name, value in gradients.items()}
-        stretch(began, self._slow)
+        self._pace.keep((message.part, message.__class__), began)
         return Result(message.request, perf_counter() - began), encoded
 
     def _fetch(self, message: Fetch) -> Answer:
