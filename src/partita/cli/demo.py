@@ -17,6 +17,7 @@ from ..profile import Effort, measure, measure_codecs
 from ..run import Driver, Remote, local_remote, run_steps
 from ..wire import LinkShape
 from .app import EXIT_DEFECT
+from .files import write_text
 from .inspect import record_lows
 from .model import ModelOptions
 from .plan import show_ranking
@@ -58,7 +59,7 @@ def demo(*, output: Path = Path("out"), json: bool = False) -> int:
         screen.say(f"\n== Plan and run, {name}: {', '.join(codecs)} may cross a link of {LINK}")
         ranking = _plan(captured, here, codecs)
         show_ranking(screen, ranking)
-        (output / f"{name}.html").write_text(draw(ranking))
+        write_text(output / f"{name}.html", draw(ranking))
         runs = asyncio.run(_runs(screen, captured, ranking))
         claims += _claims(name, runs)
         equal = equal and (name != "exact" or all(run.difference == 0.0 for run in runs))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from cyclopts import App
 
 from ..graph import Chain, Cut, dump, print_chain
+from .files import check_writable, write_text
 from .model import ModelOptions
 from .render import PLAIN, Column, Screen, size
 
@@ -44,10 +45,11 @@ def inspect(
         Print one JSON document instead of a table.
     """
     screen = Screen(as_json=json)
+    check_writable(output)
     chain = options.capture(model).chain
     bind = options.known(chain)
     if output is not None:
-        output.write_text(dump(chain))
+        write_text(output, dump(chain))
     if form != "table":
         screen.say(print_chain(chain).rstrip("\n") if form == "text" else dump(chain))
     else:

@@ -60,10 +60,13 @@ class ModelOptions:
                 problems.append(f"{text!r} is not NAME=NUMBER")
             else:
                 values[name] = int(value)
-        if self.batch < 1:
-            problems.append(f"--batch: {self.batch} is not a positive number")
+        for option, number in (("--batch", self.batch), ("--depth", self.depth), ("--threads", self.threads)):
+            if number is not None and number < 1:
+                problems.append(f"{option}: {number} is not a positive number")
         if problems:
-            raise BadDocument("--dim", problems, fix="write it like --dim seq=128")
+            raise BadDocument(
+                "model options", problems, fix="write them like --dim seq=128 --batch 8 --depth 2"
+            )
         return values
 
     def known(self, chain: Chain) -> Mapping[str, int]:
@@ -109,15 +112,23 @@ class ModelOptions:
         # Before the first tensor: parts must take the same time in every process that measures or runs them.
         steady_heap()
 
-        captured = resolve(
-            reference,
-            batch=max(self.batch, SMALLEST_OPEN),
-            depth=self.depth,
-            dims=self.dims(),
-            inputs=self.specs(),
-            weights=self.weights,
-            seed=self.seed,
-        )
+        dims = self.dims()
+
+        def traced(batch: int) -> Captured:
+            return resolve(
+                reference,
+                batch=batch,
+                depth=self.depth,
+                dims=dims,
+                inputs=self.specs(),
+                weights=self.weights,
+                seed=self.seed,
+            )
+
+        captured = traced(SMALLEST_OPEN)
+        if self.batch > SMALLEST_OPEN and not captured.chain.symbols:
+            # Its batch could not be left open: it is the one that was asked for.
+            captured = traced(self.batch)
         if self.threads is not None:
             captured = with_threads(captured, self.threads)
         return captured

@@ -7,7 +7,7 @@ import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from ..engine import Captured
 from ..errors import BadDocument
@@ -34,12 +34,14 @@ async def serve(screen: Screen, service: Service) -> int:
     """Be the place until interrupted."""
     model, options, access, listen = service.model, service.options, service.access, service.listen
     address = urlsplit(f"//{listen}")
-    if not address.hostname or address.port is None:
+    if not address.hostname or _port(address) is None:
         raise BadDocument(
             "--listen", [f"{listen!r} is not HOST:PORT"], fix="write it like --listen 127.0.0.1:7700"
         )
     token, tls = access.token(), access.tls()
-    check_bind(address.hostname, token=token, tls=tls, command=f"partita run-parts {model}")
+    check_bind(
+        address.hostname, token=token, tls=tls, port=address.port or 0, command=f"partita run-parts {model}"
+    )
     first: list[Captured] = [options.capture(model)]
     chain = first[0].chain
 
@@ -55,6 +57,13 @@ async def serve(screen: Screen, service: Service) -> int:
         sys.stdout.flush()
         await _until_stopped(until_eof=service.until_eof)
     return 0
+
+
+def _port(address: SplitResult) -> int | None:
+    try:
+        return address.port
+    except ValueError:  # not a number, or above 65535
+        return None
 
 
 async def _until_stopped(*, until_eof: bool) -> None:

@@ -11,11 +11,12 @@ from cyclopts import App, Parameter
 
 from ..engine import Captured
 from ..errors import BadDocument, NotFound
-from ..graph import Chain, Profile, dump, load, parse_link
+from ..graph import Chain, Profile, dump, parse_link
 from ..plan import Limits, Mode, Objective, Question, Ranking, draw, load_limits, platform, search
 from ..run import codec_option
+from .files import check_writable, read_noun, read_text, write_text
 from .model import ModelOptions, slowness
-from .profile import measured_here
+from .profile import codec_names, measured_here
 from .render import PLAIN, Column, Screen, milliseconds, size
 
 app = App(name="plan", help="Decide which part runs where, and explain why.", default_parameter=PLAIN)
@@ -90,8 +91,14 @@ def plan(
         Print one JSON document.
     """
     screen = Screen(as_json=json)
+    names, between, bounds = codec_names(codecs), parse_link(link), _limits(limits)
+    _check_numbers(top, max_error)
+    files, factors = pairs(profile, "--profile", "edge=pi4.json"), slowness(slow, PLACES)
+    check_writable(output, draw_to)
     chain, captured = _chain(model, options)
-    names = tuple(name.strip() for name in codecs.split(",") if name.strip())
+    if min_front + min_tail > len(chain):
+        problem = f"--min-front {min_front} and --min-tail {min_tail} are more than the {len(chain)} stages of the model"
+        raise BadDocument("plan", [problem], fix="`partita inspect` lists the stages")
     question = Question(
         objective=objective,
         mode=mode,
@@ -106,12 +113,12 @@ def plan(
         min_front=min_front,
         min_tail=min_tail,
     )
-    profiles = _profiles(profile, slow, captured, question)
-    ranking = search(chain, profiles, parse_link(link), question, limits=_limits(limits), top=top)
+    profiles = _profiles(files, factors, captured, question)
+    ranking = search(chain, profiles, between, question, limits=bounds, top=top)
     if output is not None:
-        output.write_text(dump(ranking.best))
+        write_text(output, dump(ranking.best))
     if draw_to is not None:
-        draw_to.write_text(draw(ranking))
+        write_text(draw_to, draw(ranking))
     show_ranking(screen, ranking)
     for path, what in ((output, "plan"), (draw_to, "picture")):
         if path is not None:
@@ -125,11 +132,15 @@ def _chain(model: str, options: ModelOptions) -> tuple[Chain, Captured | None]:
     if not model.endswith(".json"):
         captured = options.capture(model)
         return captured.chain, captured
-    if not Path(model).is_file():
-        raise NotFound(
-            f"chain file {model!r} is not there", fix="write one: partita inspect MODEL -o chain.json"
-        )
-    return load(Chain, Path(model).read_text(), name=model), None
+    return read_noun(Chain, Path(model), fix="write one: partita inspect MODEL --output chain.json"), None
+
+
+def _check_numbers(top: int, max_error: float | None) -> None:
+    problems = [f"--top: {top} is not a positive number"] if top < 1 else []
+    if max_error is not None and not 0 <= max_error < float("inf"):
+        problems.append(f"--max-error: {max_error} is not a number of 0 or more")
+    if problems:
+        raise BadDocument("plan", problems, fix="leave it out, or give a larger one")
 
 
 def pairs(texts: tuple[str, ...], option: str, example: str) -> dict[str, str]:
@@ -147,20 +158,15 @@ def pairs(texts: tuple[str, ...], option: str, example: str) -> dict[str, str]:
 
 
 def _profiles(
-    given: tuple[str, ...], slow: tuple[str, ...], captured: Captured | None, question: Question
+    files: Mapping[str, str], factors: Mapping[str, float], captured: Captured | None, question: Question
 ) -> dict[str, Profile]:
     """A profile for each place: from its file, or measured here."""
-    files = pairs(given, "--profile", "edge=pi4.json")
     here: Profile | None = None
     profiles: dict[str, Profile] = {}
     for place in PLACES:
         if place in files:
-            if not Path(files[place]).is_file():
-                raise NotFound(
-                    f"profile {files[place]!r} is not there",
-                    fix="write one: partita profile MODEL -o profile.json",
-                )
-            profiles[place] = load(Profile, Path(files[place]).read_text(), name=files[place])
+            fix = "write one: partita profile MODEL -o profile.json"
+            profiles[place] = read_noun(Profile, Path(files[place]), fix=fix)
             continue
         if captured is None:
             raise NotFound(
@@ -173,20 +179,25 @@ def _profiles(
                 question.batch,
                 seconds=15.0,
                 backward=question.mode == "train",
-                codecs=",".join(question.codecs),
+                codecs=question.codecs,
             )
         profiles[place] = replace(here, device=replace(here.device, name=f"{here.device.name} ({place})"))
-    for place, factor in slowness(slow, PLACES).items():
-        profiles[place] = profiles[place].slowed(factor)
-    return profiles
+    return {
+        place: profile.slowed(factors.get(place, 1.0)) if place in factors else profile
+        for place, profile in profiles.items()
+    }
 
 
 def _limits(texts: tuple[str, ...]) -> dict[str, Limits]:
     found = {}
     for place, name in pairs(texts, "--limits", "edge=edge-512mb").items():
-        found[place] = (
-            load_limits(Path(name).read_text(), name=name) if Path(name).is_file() else platform(name)
-        )
+        if Path(name).is_file():
+            text = read_text(
+                Path(name), "limits", fix="give a JSON file of limits, or the name of a platform"
+            )
+            found[place] = load_limits(text, name=name)
+        else:
+            found[place] = platform(name)
     return found
 
 
@@ -200,6 +211,8 @@ def show_ranking(screen: Screen, ranking: Ranking) -> None:
         Column("bottleneck"),
         Column("up", right=True),
         Column("down", right=True),
+        Column("edge memory", right=True),
+        Column("joules", right=True),
     ]
     rows = [
         (
@@ -210,6 +223,8 @@ def show_ranking(screen: Screen, ranking: Ranking) -> None:
             f"{a.estimate.bottleneck} {milliseconds(a.estimate.busy.get(a.estimate.bottleneck, 0.0))}",
             size(a.estimate.bytes_up),
             size(a.estimate.bytes_down),
+            size(a.estimate.memory.get(PLACES[0], 0)),
+            f"{sum(a.estimate.joules.values()):.3g}" if a.estimate.joules else "-",
         )
         for index, a in enumerate(ranking.alternatives, 1)
     ]
@@ -234,6 +249,8 @@ def _document(ranking: Ranking) -> Mapping[str, Any]:
                 "bottleneck": a.estimate.bottleneck,
                 "bytes_up": a.estimate.bytes_up,
                 "bytes_down": a.estimate.bytes_down,
+                "memory": dict(a.estimate.memory),
+                "joules": dict(a.estimate.joules),
             }
             for a in ranking.alternatives
         ],

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,9 @@ from ..profile import (
     measure_link,
 )
 from ..profile import Progress as Moment
+from ..wire import parse_codec
 from .access import AccessOptions, connect_to
+from .files import check_writable, write_text
 from .model import ModelOptions
 from .render import PLAIN, Column, Screen, milliseconds, size
 
@@ -89,6 +92,9 @@ def profile(
         Print the profile as JSON instead of a table.
     """
     screen = Screen(as_json=json)
+    sizes, names = numbers(batches, "--batches"), codec_names(codecs)
+    effort = Effort(runs=runs, budget=seconds)
+    check_writable(output)
     captured = options.capture(model)
     with screen.progress("measuring") as bar:
 
@@ -97,16 +103,18 @@ def profile(
 
         taken = measure(
             captured,
-            batches=numbers(batches, "--batches"),
-            effort=Effort(runs=runs, budget=seconds),
+            batches=sizes,
+            effort=effort,
             threads=options.threads,
             backward=backward,
             meter=_meter(watts),
             progress=show,
         )
-    taken = _with_codecs(taken, codecs)
+    taken = _with_codecs(taken, names)
+    if taken.batches != tuple(sorted(set(sizes))):
+        screen.remark(f"the batch of this model is fixed: measured at {', '.join(map(str, taken.batches))}")
     if output is not None:
-        output.write_text(dump(taken))
+        write_text(output, dump(taken))
     show_profile(screen, captured.chain, taken)
     if output is not None:
         screen.say(f"written to {output}")
@@ -114,10 +122,15 @@ def profile(
     return 0
 
 
-def _with_codecs(taken: Profile, codecs: str) -> Profile:
-    from dataclasses import replace
+def codec_names(text: str) -> tuple[str, ...]:
+    """`raw,int8` as codecs that the wire knows."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        parse_codec(name)
+    return names
 
-    names = [name.strip() for name in codecs.split(",") if name.strip()]
+
+def _with_codecs(taken: Profile, names: Sequence[str]) -> Profile:
     return replace(taken, codecs=measure_codecs(names)) if names else taken
 
 
@@ -151,6 +164,9 @@ def show_profile(screen: Screen, chain: Chain, profile: Profile) -> None:
     device = profile.device
     screen.table(f"{profile.model} on {device.name}", columns, rows, marks=[len(chain)])
     screen.say(f"{device.processor}, {device.threads} threads, {device.runtime}; {profile.source}")
+    screen.say(
+        "a stage's time is its share of a longer part, so that stages add up to the whole; alone it takes longer"
+    )
     _show_energy(screen, profile)
 
 
@@ -221,9 +237,9 @@ def import_profiles(folder: Path, *, output: Path | None = None, json: bool = Fa
             )
         if output is not None:
             output.mkdir(parents=True, exist_ok=True)
-            (output / f"{name}.chain.json").write_text(dump(model.chain))
+            write_text(output / f"{name}.chain.json", dump(model.chain))
             for device, taken in model.profiles.items():
-                (output / f"{name}.{device}.json").write_text(dump(taken))
+                write_text(output / f"{name}.{device}.json", dump(taken))
     columns = [
         Column("model"),
         Column("device"),
@@ -246,7 +262,9 @@ def import_profiles(folder: Path, *, output: Path | None = None, json: bool = Fa
     return 0
 
 
-def measured_here(captured: Captured, batch: int, *, seconds: float, backward: bool, codecs: str) -> Profile:
+def measured_here(
+    captured: Captured, batch: int, *, seconds: float, backward: bool, codecs: Sequence[str]
+) -> Profile:
     """A quick profile of this machine, for verbs that need one and were given none."""
     taken = measure(captured, batches=(batch,), effort=Effort(runs=5, budget=seconds), backward=backward)
     return _with_codecs(taken, codecs)

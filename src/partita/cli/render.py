@@ -64,7 +64,9 @@ class Screen:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, title_style="bold")
+        table = Table(
+            title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, title_style="bold"
+        )
         for column in columns:
             table.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
         for index, row in enumerate(rows):

@@ -12,12 +12,12 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from ..engine import Captured, Values, largest_difference
-from ..errors import BadDocument, NotFound
-from ..graph import load
+from ..errors import BadDocument
 from ..plan import Hop, PlacedPart, Plan, parse_plan
 from ..run import Driver, Remote, RunReport, check_plan, local_remote, run_steps
-from ..wire import LinkShape, parse_shape
+from ..wire import LinkShape, parse_codec, parse_shape
 from .access import AccessOptions, connect_to
+from .files import read_noun
 from .model import ModelOptions, slowness
 from .place import Service, serve
 from .render import PLAIN, Column, Screen, milliseconds, size
@@ -81,7 +81,9 @@ def run_parts(
         Print one JSON document.
     """
     screen = Screen(as_json=json)
-    factors = slowness(slow, (EDGE, CLOUD))
+    factors, shape = slowness(slow, (EDGE, CLOUD)), parse_shape(link) if link else None
+    _check_together(plan=plan, cut=cut, cloud=cloud, listen=listen, link=link, steps=steps, window=window)
+    parse_codec(codec)
     if listen is not None:
         return asyncio.run(
             serve(screen, Service(model, options, access, listen, factors.get(CLOUD, 1.0), until_eof))
@@ -92,15 +94,38 @@ def run_parts(
         if plan is not None
         else _from_cuts(captured, cut, codec, window, options.batch)
     )
-    if steps < 1:
-        raise BadDocument("--steps", [f"{steps} is not a positive number"], fix="write it like --steps 20")
     check_plan(captured, order)
-    wanted = _Wanted(
-        model, captured, order, options, access, cloud, parse_shape(link) if link else None, steps, factors
-    )
+    wanted = _Wanted(model, captured, order, options, access, cloud, shape, steps, factors)
     outcome = asyncio.run(_run(screen, wanted))
     _show(screen, order, outcome)
     return 0
+
+
+def _check_together(
+    *,
+    plan: str | None,
+    cut: str | None,
+    cloud: str | None,
+    listen: str | None,
+    link: str | None,
+    steps: int,
+    window: int,
+) -> None:
+    """Refuse options that contradict each other, all at once, before a model is built."""
+    pairs = (
+        ("--plan", plan, "--cut", cut),
+        ("--cloud", cloud, "--listen", listen),
+        ("--cloud", cloud, "--link", link),
+    )
+    problems = [f"{a} and {b} exclude each other" for a, x, b, y in pairs if x is not None and y is not None]
+    problems += [f"--steps: {steps} is not a positive number"] if steps < 1 else []
+    problems += [f"--window: {window} is below 0"] if window < 0 else []
+    if cut is not None:
+        words = [word.strip() for word in cut.split(",")]
+        if not all(word.isdigit() for word in words) or len(words) > 2 or words != sorted(words, key=int):
+            problems.append(f"--cut: {cut!r} is not one position, or two in order like 3,9")
+    if problems:
+        raise BadDocument("run-parts", problems, fix="see `partita run-parts --help`")
 
 
 @dataclass(frozen=True)
@@ -129,12 +154,9 @@ class Outcome:
 
 def _plan(text: str, captured: Captured, batch: int) -> Plan:
     """A plan from a file, or from its text form."""
-    if Path(text).is_file():
-        return load(Plan, Path(text).read_text(), name=text)
-    if "[" not in text:
-        raise NotFound(
-            f"plan {text!r} is not a file",
-            fix="write one with `partita plan MODEL -o plan.json`, or give its text form",
+    if "[" not in text or Path(text).is_file():
+        return read_noun(
+            Plan, Path(text), fix="write one with `partita plan MODEL -o plan.json`, or give its text form"
         )
     order = parse_plan(text)
     return Plan(
@@ -148,12 +170,10 @@ def _from_cuts(captured: Captured, cut: str | None, codec: str, window: int, bat
     if cut is None:
         legal = [c.position for c in chain.cuts[1:-1] if c.legal] or [0]
         cuts = [min(legal, key=lambda position: abs(2 * position - len(chain)))]
-    elif all(word.strip().isdigit() for word in cut.split(",")) and cut.count(",") < 2:
-        cuts = sorted(int(word) for word in cut.split(","))
     else:
-        raise BadDocument(
-            "--cut", [f"{cut!r} is not one or two positions"], fix="write it like --cut 5 or --cut 3,9"
-        )
+        cuts = [int(word) for word in cut.split(",")]
+        for position in cuts:
+            chain.legal_cut(position)
     ends = [0, *cuts, len(chain)]
     places = [EDGE, CLOUD, EDGE]
     parts = tuple(PlacedPart(places[i], ends[i], ends[i + 1]) for i in range(len(ends) - 1))
@@ -190,6 +210,12 @@ async def _run(screen: Screen, wanted: _Wanted) -> Outcome:
 async def _remotes(wanted: _Wanted) -> AsyncIterator[tuple[dict[str, Remote], Any]]:
     """A remote for each place of the plan that is not the edge."""
     away = [place for place in wanted.plan.places if place != EDGE]
+    if wanted.plan.parts[0].place != EDGE:
+        raise BadDocument(
+            "plan",
+            [f"begins at {wanted.plan.parts[0].place!r}, not at {EDGE!r}"],
+            fix=f"the inputs are at {EDGE!r}: begin there, like `edge -raw-> cloud[0:9]`",
+        )
     if len(away) > 1:
         raise BadDocument(
             "plan",
@@ -203,12 +229,6 @@ async def _remotes(wanted: _Wanted) -> AsyncIterator[tuple[dict[str, Remote], An
         if wanted.cloud is None:
             remote, connection = await stack.enter_async_context(local_remote(_words(wanted), wanted.shape))
         else:
-            if wanted.shape is not None:
-                raise BadDocument(
-                    "--link",
-                    ["shapes the link to a second process here, not to --cloud"],
-                    fix="leave one of the two out",
-                )
             connection = await stack.enter_async_context(connect_to(wanted.cloud, wanted.access))
             remote = await stack.enter_async_context(Remote(connection))
         yield {away[0]: remote}, connection
@@ -237,7 +257,8 @@ def _show(screen: Screen, plan: Plan, outcome: Outcome) -> None:
     ]
     if plan.estimate is not None:
         rows.insert(1, ("predicted per step", milliseconds(plan.estimate.seconds)))
-    screen.table(str(plan), [Column("what"), Column("value", right=True)], rows)
+    screen.say(str(plan))
+    screen.table("", [Column("what"), Column("value", right=True)], rows)
     if not exact and any(hop.forward != "raw" for hop in plan.hops):
         screen.say("the difference is that of the codec; with raw it is that of the kernels")
     screen.result(

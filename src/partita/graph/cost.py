@@ -16,6 +16,7 @@ from ..errors import BadDocument, ProfileMismatch
 from .chain import Chain
 
 Work = Literal["forward", "backward"]
+_AGAIN = "measure it again with `partita profile`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,15 @@ class Timing:
     median: float
     spread: float = 0.0
     runs: int = 1
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name}: {value!r} is below zero"
+            for name, value in (("median", self.median), ("spread", self.spread), ("runs", self.runs))
+            if value < 0
+        ]
+        if problems:
+            raise BadDocument("timing", problems, fix=_AGAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,10 @@ class StageCost:
     def __post_init__(self) -> None:
         for name in ("forward", "backward", "peak_bytes", "energy"):
             object.__setattr__(self, name, MappingProxyType(dict(sorted(getattr(self, name).items()))))
+        sizes = (*self.forward, *self.backward, *self.peak_bytes, *self.energy)
+        problems = [f"batch {batch} is not a positive number" for batch in sizes if batch < 1]
+        if problems:
+            raise BadDocument(f"costs of {self.name!r}", problems, fix=_AGAIN)
 
     def seconds(self, batch: int, work: Work = "forward") -> float:
         """Seconds at a batch size, interpolated between the measured ones."""
@@ -122,9 +136,7 @@ class Profile:
             if not s.forward
         ]
         if problems:
-            raise BadDocument(
-                f"profile of {self.model!r}", problems, fix="measure it again with `partita profile`"
-            )
+            raise BadDocument(f"profile of {self.model!r}", problems, fix=_AGAIN)
 
     @property
     def trained(self) -> bool:
@@ -138,7 +150,7 @@ class Profile:
 
     def check(self, chain: Chain) -> None:
         """Refuse a profile that belongs to another model."""
-        if self.digest == chain.digest:
+        if self.digest == chain.digest and len(self.stages) == len(chain):
             return
         raise ProfileMismatch(
             f"this profile belongs to {self.model!r} ({self.digest[:19]}, {len(self.stages)} stages), "

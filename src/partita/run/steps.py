@@ -47,22 +47,23 @@ async def run_steps(
         raise BadDocument("run", [problem], fix="give --steps 20")
     for index in range(warmup):
         await driver.forward(values, index=index)
-    room = asyncio.Semaphore(window + 1)
     done: list[StepTimes] = []
+    indices = iter(range(warmup, warmup + steps))
 
-    async def one(index: int) -> None:
-        async with room:
+    async def work() -> None:
+        # As many of these as steps may be on their way; each takes the next index when its step is done.
+        for index in indices:
             outputs, times = await driver.forward(values, index=index)
-        done.append(times)
-        if on_outputs is not None:
-            on_outputs(index, outputs)
-        if progress is not None:
-            progress(len(done), steps)
+            done.append(times)
+            if on_outputs is not None:
+                on_outputs(index, outputs)
+            if progress is not None:
+                progress(len(done), steps)
 
     try:
         async with asyncio.TaskGroup() as group:
-            for index in range(warmup, warmup + steps):
-                group.create_task(one(index))
+            for _ in range(min(window + 1, steps)):
+                group.create_task(work())
     except BaseExceptionGroup as several:
         # The first failure is the cause; the others are steps that were cancelled for it.
         raise several.exceptions[0] from None

@@ -129,20 +129,28 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_bind(host: str, *, token: str | None, tls: Tls | None, command: str = "partita run-parts") -> None:
+def check_bind(
+    host: str,
+    *,
+    token: str | None,
+    tls: Tls | None,
+    port: int = 7700,
+    command: str = "partita run-parts MODEL",
+) -> None:
     """Refuse an address that others can reach without a token or client certificates, or without TLS."""
     if is_loopback(host):
         return
-    missing, options = [], []
+    missing, steps = [], []
+    options = [f"--listen {host}:{port}", "--token-file token"]
     if token is None and (tls is None or tls.ca is None):
         missing.append("neither token nor client certificates")
-        options.append("--token-file token")
+        steps.append("partita certs token token")
     if tls is None:
         missing.append("no TLS")
-        options.append("--tls-certificate certs/server.pem --tls-key certs/server.key")
+        steps += ["partita certs init certs", "partita certs issue certs server --host NAME_OF_THIS_MACHINE"]
     if missing:
+        options.append("--tls-certificate certs/server.pem --tls-key certs/server.key")
         raise InsecureBind(
             f"host {host}: others can reach this address, and it has {' and '.join(missing)}",
-            fix=f"partita certs token && partita certs init certs && partita certs issue certs server --host {host} && "
-            f"{command} --listen {host}:7700 {' '.join(options)}; or bind 127.0.0.1",
+            fix=f"{' && '.join([*steps, ' '.join([command, *options])])}; or bind 127.0.0.1",
         )

@@ -7,6 +7,7 @@ token, a certificate) is final at any time: repeating it would not help and woul
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Final, final
@@ -25,6 +26,7 @@ Dial = Callable[[], Awaitable[Pipe]]
 # 50 ms, doubled up to 5 s, each times 0.5 to 1.5: a server that returns is not met by all its clients at once.
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
+_LOG: Final = logging.getLogger("partita.wire")
 _RANDOM: Final = secrets.SystemRandom()
 
 
@@ -83,6 +85,8 @@ class _Redialer:
 
     async def _again(self, deadline: float) -> Pipe | None:
         loop, pause = asyncio.get_running_loop(), _FIRST_PAUSE
+        left = deadline - loop.time()
+        _LOG.warning("the connection was lost; trying to resume it for %.0f s", max(left, 0.0))
         last: PartitaError | None = None
         while loop.time() < deadline and self._peer.error is None:
             try:

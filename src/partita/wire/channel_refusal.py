@@ -23,11 +23,20 @@ _CERTIFICATE: Final = {
     10: ("has expired", "issue the server a new certificate and restart it"),
     18: (
         "is signed by itself, not by a CA that is trusted here",
-        "give the CA file the server's certificate is from",
+        "give the CA file that the server's certificate is from: --tls-ca ca.pem",
     ),
-    19: ("comes from a CA that is not trusted here", "give the CA file the server's certificate is from"),
-    20: ("comes from a CA that is not known here", "give the CA file the server's certificate is from"),
-    21: ("comes from a CA that is not known here", "give the CA file the server's certificate is from"),
+    19: (
+        "comes from a CA that is not trusted here",
+        "give the CA file that the server's certificate is from: --tls-ca ca.pem",
+    ),
+    20: (
+        "comes from a CA that is not known here",
+        "give the CA file that the server's certificate is from: --tls-ca ca.pem",
+    ),
+    21: (
+        "comes from a CA that is not known here",
+        "give the CA file that the server's certificate is from: --tls-ca ca.pem",
+    ),
     62: ("is for another host name", "use a name in the certificate, or issue one for this host"),
     64: ("is for another address", "use a name in the certificate, or issue one for this address"),
 }
@@ -35,11 +44,11 @@ _CERTIFICATE: Final = {
 _ALERTS: Final = {
     "CERTIFICATE_REQUIRED": (
         "asks for a client certificate and got none",
-        "give certificate and key of this client",
+        "give certificate and key of this client: --tls-certificate and --tls-key",
     ),
     "HANDSHAKE_FAILURE": (
         "asks for a client certificate and got none",
-        "give certificate and key of this client",
+        "give certificate and key of this client: --tls-certificate and --tls-key",
     ),
     "CERTIFICATE_EXPIRED": (
         "says that this client's certificate has expired",
@@ -72,6 +81,11 @@ def refusal(url: str, error: BaseException, tls: Tls | None = None) -> PartitaEr
     for cause in _causes(error):
         if (known := _network(where, cause) or _http(where, cause)) is not None:
             return known
+    if urlsplit(url).scheme == "ws" and type(error).__name__ == "InvalidMessage":
+        return Unreachable(
+            f"{where}: what answers there speaks no HTTP",
+            fix="use wss:// if it speaks TLS; else check the port",
+        )
     return Unreachable(
         f"{where}: {type(error).__name__}: {error}",
         fix="check the address; another kind of server may answer there",

@@ -85,7 +85,7 @@ async def listen_websocket(
     from websockets.asyncio.server import serve
 
     host, port = address
-    check_bind(host, token=token, tls=tls)
+    check_bind(host, token=token, tls=tls, port=port)
     settings = settings or Settings()
     hub = Hub(handler, settings, limits)
     gate = _Gate(token, http_handler)
@@ -154,7 +154,7 @@ def _response(answer: HttpAnswer) -> Response:
 def _cannot_bind(host: str, port: int, error: OSError) -> LocalError | Unreachable:
     if error.errno == errno.EADDRINUSE:
         return PortTaken(
-            f"port {port} on {host} is in use", fix="stop what listens there, or choose another --port"
+            f"port {port} on {host} is in use", fix="stop what listens there, or choose another port"
         )
     return PortTaken(
         f"host {host}, port {port}: {error.strerror or error}",

@@ -31,3 +31,27 @@ def test_a_bad_dimension_is_named(partita: Any) -> None:
     assert outcome.code == 2
     assert "'seq' is not NAME=NUMBER" in outcome.err
     assert "--batch: 0" in outcome.err
+
+
+def test_a_name_like_an_emoji_is_shown_as_it_is(partita: Any, tmp_path: Path) -> None:
+    """`file.py:factory` is a name, not markup."""
+    (tmp_path / "net.py").write_text(
+        "import torch\ndef factory():\n    return torch.nn.Sequential(torch.nn.Linear(4, 2)), (torch.ones(2, 4),)\n"
+    )
+
+    assert "net.py:factory: 1 stages" in partita("inspect", "net.py:factory").out
+
+
+def test_bytes_of_a_huge_batch_need_no_memory(partita: Any) -> None:
+    """The batch is a symbol: a billion of them is only a number."""
+    document = partita("inspect", "zoo:resnet-tiny", "--depth", "1", "-b", "1000000000", "--json").document
+
+    assert document["cuts"][0]["bytes"] == 12288 * 1_000_000_000
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(partita: Any) -> None:
+    """The folder is named."""
+    outcome = partita("inspect", "zoo:resnet-tiny", "--output", "nowhere/c.json")
+
+    assert outcome.code == 2
+    assert "'nowhere' is not there" in outcome.err

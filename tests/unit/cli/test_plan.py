@@ -72,6 +72,11 @@ def test_a_slow_edge_moves_work_to_the_cloud(partita: Any, files: dict[str, Path
         (["--mode", "train"], 2, "backward"),
         (["--codecs", "int9"], 2, "int9"),
         (["--profile", "edge=missing.json"], 2, "'missing.json' is not there"),
+        (["--top", "0"], 2, "--top"),
+        (["--max-error", "-1"], 2, "--max-error"),
+        (["--min-front", "99"], 2, "more than the 6 stages"),
+        (["-o", "nowhere/plan.json"], 2, "'nowhere' is not there"),
+        (["--draw", "."], 2, "is a folder"),
     ],
 )
 def test_bad_wishes_are_refused_with_a_way_out(
@@ -123,4 +128,13 @@ def test_a_chain_file_that_is_not_there_is_named(partita: Any) -> None:
     outcome = partita("plan", "nothing.json", "--link", "20mbit")
 
     assert outcome.code == 2
-    assert "partita inspect MODEL -o chain.json" in outcome.err
+    assert "partita inspect MODEL --output chain.json" in outcome.err
+
+
+def test_bytes_that_are_no_text_are_refused(partita: Any, files: dict[str, Path]) -> None:
+    """A profile of random bytes is a bad document, not a defect."""
+    files["profile"].write_bytes(b"\xff\xfe\x00")
+    outcome = partita(*words(files))
+
+    assert outcome.code == 2
+    assert "cannot be read" in outcome.err

@@ -63,7 +63,8 @@ def test_a_profile_of_another_model_is_refused(profile: Profile) -> None:
 
     with pytest.raises(ProfileMismatch, match="partita profile made-up"):
         profile.check(chain)
-    replace(profile, digest=chain.digest).check(chain)
+    cost_of = {stage.name: StageCost(stage.name, {1: Timing(0.1)}) for stage in chain.stages}
+    replace(profile, digest=chain.digest, stages=tuple(cost_of.values())).check(chain)
 
 
 def test_what_was_not_measured_has_no_value(profile: Profile) -> None:
@@ -102,3 +103,19 @@ def test_an_impossible_profile_is_refused_with_all_problems(profile: Profile) ->
     assert len(caught.value.problems) == 2
     with pytest.raises(BadDocument, match="there are none"):
         replace(profile, stages=())
+
+
+def test_times_below_zero_and_batches_of_nothing_are_refused() -> None:
+    """A profile that promises less than nothing would win every plan."""
+    with pytest.raises(BadDocument, match=r"median: -5\.0 is below zero"):
+        Timing(-5.0, 1.0)
+    with pytest.raises(BadDocument, match="batch 0 is not a positive number"):
+        StageCost("a", {0: Timing(1.0)})
+
+
+def test_a_profile_with_a_stage_too_few_is_refused(profile: Profile) -> None:
+    """The digest alone is not believed."""
+    chain = random_chain(1)
+
+    with pytest.raises(ProfileMismatch, match="2 stages"):
+        replace(profile, digest=chain.digest).check(chain)

@@ -46,7 +46,7 @@ def test_an_unknown_shape_survives_json() -> None:
 def test_all_bad_fields_are_reported_at_once() -> None:
     """One error lists every field by its path."""
     text = json.dumps(
-        {"model": 3, "stages": [{"name": "a", "forward": {"one": {}}}], "bogus": 1, "whole": []}
+        {"model": 3, "stages": [{"name": "a", "forward": {"one": {}}}], "bogus": 1, "whole": [], "codecs": []}
     )
 
     with pytest.raises(BadDocument) as caught:
@@ -58,6 +58,7 @@ def test_all_bad_fields_are_reported_at_once() -> None:
         "device: is missing",
         'stages[0].forward.one: expected a whole number as its name, got "one"',
         "whole: expected an object, got []",
+        "codecs: expected an object, got []",
     }
     assert "p.json" in caught.value.problem
 
@@ -125,3 +126,5 @@ def test_choices_and_fixed_lists_are_checked() -> None:
     with pytest.raises(BadDocument) as caught:
         load(Order, '{"mode": "test", "span": [1]}')
     assert len(caught.value.problems) == 2
+    with pytest.raises(BadDocument, match="span: expected a list"):
+        load(Order, '{"mode": "train", "span": 3}')
