@@ -63,8 +63,8 @@ def plan(
     limits
         What a place allows, like edge=edge-512mb or cloud=limits.json.
     objective
-        What to make small: time per step with several on their way (throughput), time of one step (latency), the
-        edge's memory, its energy, the bytes that cross, or the number of parts.
+        What to make small: time per step with several on their way (throughput), time of one step (latency), the peak
+        memory of the place that needs most, the energy, the bytes that cross, or the number of parts.
     mode
         infer, or train for steps with a backward pass.
     codecs
