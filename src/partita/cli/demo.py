@@ -11,7 +11,7 @@ from time import perf_counter
 from cyclopts import App
 
 from ..engine import Captured, Values, largest_difference
-from ..graph import Profile, parse_link
+from ..graph import Profile, parse_link, print_size
 from ..plan import Plan, Question, Ranking, draw, search
 from ..profile import Effort, measure, measure_codecs
 from ..run import Driver, Remote, local_remote, run_steps
@@ -21,7 +21,7 @@ from .files import write_text
 from .inspect import record_lows
 from .model import ModelOptions
 from .plan import show_ranking
-from .render import PLAIN, Column, Screen, milliseconds, size
+from .render import PLAIN, Column, Screen, milliseconds
 
 app = App(name="demo", help="See it all work in a minute or two, offline.", default_parameter=PLAIN)
 
@@ -96,12 +96,15 @@ def _capture(screen: Screen) -> Captured:
     captured = options.capture(MODEL)
     chain = captured.chain
     lows = ", ".join(
-        f"{cut.after} ({size(cut.nbytes({'batch': BATCH}))})" for cut in record_lows(chain, {"batch": BATCH})
+        f"{cut.after} ({print_size(cut.nbytes({'batch': BATCH}))})"
+        for cut in record_lows(chain, {"batch": BATCH})
     )
     screen.say(
-        f"{len(chain)} stages, {sum(cut.legal for cut in chain.cuts) - 2} legal cuts, {size(chain.part_bytes(0, len(chain)))} of parameters"
+        f"{len(chain)} stages, {sum(cut.legal for cut in chain.cuts) - 2} legal cuts, {print_size(chain.part_bytes(0, len(chain)))} of parameters"
     )
-    screen.say(f"input {size(chain.cut(0).nbytes({'batch': BATCH}))}; less than that crosses after {lows}")
+    screen.say(
+        f"input {print_size(chain.cut(0).nbytes({'batch': BATCH}))}; less than that crosses after {lows}"
+    )
     return captured
 
 
@@ -161,7 +164,7 @@ def _claims(name: str, runs: Sequence[Run]) -> list[tuple[str, str, str]]:
     rows = [
         (f"{name}: {best.plan}, per step", milliseconds(best.seconds), milliseconds(best.predicted)),
         ("  largest difference from the whole model", exact, "0" if name == "exact" else ""),
-        ("  bytes up and down per step", f"{size(best.up)}, {size(best.down)}", ""),
+        ("  bytes up and down per step", f"{print_size(best.up)}, {print_size(best.down)}", ""),
     ]
     return rows + [
         (f"  instead {run.plan}", milliseconds(run.seconds), milliseconds(run.predicted)) for run in others

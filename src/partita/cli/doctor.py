@@ -15,7 +15,8 @@ from typing import Literal
 from cyclopts import App
 
 from .. import __version__
-from .render import PLAIN, Column, Screen, size
+from ..graph import print_size
+from .render import PLAIN, Column, Screen
 
 app = App(
     name="doctor",
@@ -107,7 +108,7 @@ def _machine() -> Finding:
     from ..profile import this_device
 
     device = this_device()
-    memory = size(device.memory_bytes) if device.memory_bytes else "unknown memory"
+    memory = print_size(device.memory_bytes) if device.memory_bytes else "unknown memory"
     return Finding(
         "machine",
         "ok",
@@ -118,7 +119,7 @@ def _machine() -> Finding:
 
 def _disk() -> Finding:
     free = shutil.disk_usage(Path.cwd()).free
-    return Finding("disk", "ok", f"{size(free)} free here", "parts and artifacts")
+    return Finding("disk", "ok", f"{print_size(free)} free here", "parts and artifacts")
 
 
 def _library(library: Library) -> Finding:

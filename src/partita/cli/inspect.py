@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from cyclopts import App
 
-from ..graph import Chain, Cut, dump, print_chain
+from ..graph import Chain, Cut, dump, print_chain, print_size
 from .files import check_writable, write_text
 from .model import ModelOptions
-from .render import PLAIN, Column, Screen, size
+from .render import PLAIN, Column, Screen
 
 app = App(
     name="inspect", help="Show where a model can be cut, and what crosses each cut.", default_parameter=PLAIN
@@ -74,7 +74,7 @@ def _show(screen: Screen, chain: Chain, bind: Mapping[str, int]) -> None:
             cut.after or "(input)",
             _bytes(cut, bind) if cut.legal else "-",
             cut.formula if cut.legal else "no cut",
-            size(chain.part_bytes(0, cut.position)),
+            print_size(chain.part_bytes(0, cut.position)),
             _crossing(cut),
         )
         for cut in chain.cuts
@@ -84,11 +84,11 @@ def _show(screen: Screen, chain: Chain, bind: Mapping[str, int]) -> None:
     screen.table(title, columns, rows, marks=[cut.position for cut in lows])
     bound = ", ".join(f"{name}={bind[name]}" for name in sorted(chain.symbols & bind.keys()))
     screen.say(
-        f"parameters and buffers {size(chain.part_bytes(0, len(chain)))}; bytes at {bound or 'fixed sizes'}; "
+        f"parameters and buffers {print_size(chain.part_bytes(0, len(chain)))}; bytes at {bound or 'fixed sizes'}; "
         f"{chain.digest[:19]}"
     )
     if lows:
-        listed = ", ".join(f"{cut.position} ({size(cut.nbytes(bind))})" for cut in lows)
+        listed = ", ".join(f"{cut.position} ({print_size(cut.nbytes(bind))})" for cut in lows)
         screen.say(f"less crosses than at any cut before: {listed}")
 
 
@@ -112,7 +112,7 @@ def cut_symbols(cut: Cut) -> frozenset[str]:
 
 
 def _bytes(cut: Cut, bind: Mapping[str, int]) -> str:
-    return "?" if cut_symbols(cut) - bind.keys() else size(cut.nbytes(bind))
+    return "?" if cut_symbols(cut) - bind.keys() else print_size(cut.nbytes(bind))
 
 
 def _crossing(cut: Cut) -> str:

@@ -11,13 +11,13 @@ from cyclopts import App, Parameter
 
 from ..engine import Captured
 from ..errors import BadDocument, NotFound
-from ..graph import Chain, Profile, dump, parse_link
+from ..graph import Chain, Profile, dump, parse_link, print_size
 from ..plan import Limits, Mode, Objective, Question, Ranking, draw, load_limits, platform, search
 from ..run import codec_option
 from .files import check_writable, read_noun, read_text, write_text
 from .model import ModelOptions, slowness
 from .profile import codec_names, measured_here
-from .render import PLAIN, Column, Screen, milliseconds, size
+from .render import PLAIN, Column, Screen, milliseconds
 
 app = App(name="plan", help="Decide which part runs where, and explain why.", default_parameter=PLAIN)
 
@@ -221,9 +221,9 @@ def show_ranking(screen: Screen, ranking: Ranking) -> None:
             milliseconds(a.estimate.seconds),
             milliseconds(a.estimate.latency),
             f"{a.estimate.bottleneck} {milliseconds(a.estimate.busy.get(a.estimate.bottleneck, 0.0))}",
-            size(a.estimate.bytes_up),
-            size(a.estimate.bytes_down),
-            size(a.estimate.memory.get(PLACES[0], 0)),
+            print_size(a.estimate.bytes_up),
+            print_size(a.estimate.bytes_down),
+            print_size(a.estimate.memory.get(PLACES[0], 0)),
             f"{sum(a.estimate.joules.values()):.3g}" if a.estimate.joules else "-",
         )
         for index, a in enumerate(ranking.alternatives, 1)

@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 
 from ..engine import Captured
 from ..errors import BadDocument, NotFound
-from ..graph import Chain, Profile, dump
+from ..graph import Chain, Profile, dump, print_size
 from ..profile import (
     Effort,
     Meter,
@@ -28,7 +28,7 @@ from ..wire import parse_codec
 from .access import AccessOptions, connect_to
 from .files import check_writable, write_text
 from .model import ModelOptions
-from .render import PLAIN, Column, Screen, milliseconds, size
+from .render import PLAIN, Column, Screen, milliseconds
 
 app = App(
     name="profile",
@@ -159,7 +159,7 @@ def show_profile(screen: Screen, chain: Chain, profile: Profile) -> None:
             if profile.trained:
                 row.append(milliseconds(stage.backward[batch].median))
         cut = chain.cuts[min(index + 1, len(chain))]
-        row += [size(stage.param_bytes), cut.formula if cut.legal else "no cut"]
+        row += [print_size(stage.param_bytes), cut.formula if cut.legal else "no cut"]
         rows.append(row)
     device = profile.device
     screen.table(f"{profile.model} on {device.name}", columns, rows, marks=[len(chain)])

@@ -16,8 +16,6 @@ from typing import Any
 
 from cyclopts import Parameter
 
-from ..graph import print_size
-
 # A switch has one name: no `--no-json` beside `--json`.
 PLAIN = Parameter(negative=())
 # Tables that are piped into a file or a pager should not be folded at 80 columns.
@@ -109,13 +107,6 @@ class Screen:
 def milliseconds(seconds: float) -> str:
     """Seconds for a table: `12.3 ms`, with three figures that mean something."""
     return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
-
-
-def size(nbytes: float) -> str:
-    """Bytes for a table."""
-    text = print_size(nbytes)
-    digits = text.rstrip("abcdefghijklmnopqrstuvwxyz")
-    return f"{digits} {text[len(digits) :].upper()}"
 
 
 def _silent(done: int, total: int, label: str) -> None:

@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 
 from ..engine import Captured, Values, largest_difference
 from ..errors import BadDocument
+from ..graph import print_size
 from ..plan import Hop, PlacedPart, Plan, parse_plan
 from ..run import Driver, Remote, RunReport, check_plan, local_remote, run_steps
 from ..wire import LinkShape, parse_codec, parse_shape
@@ -20,7 +21,7 @@ from .access import AccessOptions, connect_to
 from .files import read_noun
 from .model import ModelOptions, slowness
 from .place import Service, serve
-from .render import PLAIN, Column, Screen, milliseconds, size
+from .render import PLAIN, Column, Screen, milliseconds
 
 app = App(
     name="run-parts",
@@ -251,8 +252,8 @@ def _show(screen: Screen, plan: Plan, outcome: Outcome) -> None:
         ),
         ("computed here", milliseconds(report.local_seconds)),
         ("computed there", milliseconds(report.remote_seconds)),
-        ("sent per step", size(report.bytes_up)),
-        ("received per step", size(report.bytes_down)),
+        ("sent per step", print_size(report.bytes_up)),
+        ("received per step", print_size(report.bytes_down)),
         ("difference from the whole", "0 (bit for bit)" if exact else f"{outcome.difference:.3g}"),
     ]
     if plan.estimate is not None:

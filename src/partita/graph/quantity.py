@@ -61,8 +61,8 @@ def print_seconds(seconds: float) -> str:
 
 
 def print_size(size: float) -> str:
-    """`6.29mb`, rounded for reading."""
-    for name, unit in (("gb", 1e9), ("mb", 1e6), ("kb", 1e3)):
+    """`6.29 MB`, rounded for reading."""
+    for name, unit in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
         if size >= unit:
-            return f"{size / unit:.3g}{name}"
-    return f"{size:g}b"
+            return f"{size / unit:.3g} {name}"
+    return f"{size:g} B"

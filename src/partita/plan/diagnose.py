@@ -40,7 +40,7 @@ def amount(name: str, value: float) -> str:
 
 
 def misses(over: Mapping[Miss, float], limits: Mapping[str, Limits]) -> str:
-    """`memory at edge takes 140mb of 100mb (1.4x)`, the worst first."""
+    """`memory at edge takes 140 MB of 100 MB (1.4x)`, the worst first."""
     words = []
     for (place, name), ratio in sorted(over.items(), key=lambda item: -item[1]):
         limit = limits[place].bounds[name]

@@ -149,15 +149,17 @@ def _chosen(plan: Plan, count: int) -> str:
     """The cuts of the winner."""
     found = []
     bottom = _HEAD + _BARS + _GAP + _CUTS
-    for left, right, hop in zip(plan.parts, plan.parts[1:], plan.hops, strict=False):
+    for order, (left, right, hop) in enumerate(zip(plan.parts, plan.parts[1:], plan.hops, strict=False)):
         x = _x(left.stop, count)
+        # Each name has a line of its own: two cuts may lie side by side.
+        y = _HEAD + _BARS + 18 + 14 * (order % 2)
         anchor = "end" if x > _WIDTH - 160 else "start"
         shift = -6 if anchor == "end" else 6
         codecs = hop.forward if plan.mode == "infer" else f"{hop.forward} / {hop.back}"
         text = escape(f"{left.place} to {right.place}: {codecs}")
         found.append(
             f'<line class="cut" x1="{x:.1f}" x2="{x:.1f}" y1="{_HEAD - 4}" y2="{bottom}"/>'
-            f'<text class="cutname" text-anchor="{anchor}" x="{x + shift:.1f}" y="{_HEAD + _BARS + 26}">{text}</text>'
+            f'<text class="cutname" text-anchor="{anchor}" x="{x + shift:.1f}" y="{y}">{text}</text>'
         )
     return "".join(found)
 

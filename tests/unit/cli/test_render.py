@@ -1,12 +1,11 @@
 import pytest
 
-from partita.cli.render import Column, Screen, milliseconds, size
+from partita.cli.render import Column, Screen, milliseconds
 
 
 def test_numbers_are_short_and_have_units() -> None:
     """Three figures are enough for a table."""
     assert [milliseconds(0.0123456), milliseconds(2.0)] == ["12.3 ms", "2 s"]
-    assert [size(0), size(1_572_864), size(512)] == ["0 B", "1.57 MB", "512 B"]
 
 
 def test_a_program_gets_one_document_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:

@@ -117,7 +117,7 @@ def test_a_store_carries_the_inputs_and_the_answer_too(line, profiled):
 def test_a_stage_that_fits_nowhere_is_named(line, profiled):
     """The error names the limit, the stage, and by how much it is missed."""
     chain = line([10, 10, 10])
-    with pytest.raises(Infeasible, match=r"package at fn: 's1' takes 200b of 150b \(1.33x\)"):
+    with pytest.raises(Infeasible, match=r"package at fn: 's1' takes 200 B of 150 B \(1.33x\)"):
         search_parts(
             chain, {"fn": profiled(chain, [1, 1])}, Link(1e6, 1e6), limits={"fn": Limits(package=150)}
         )
@@ -126,7 +126,7 @@ def test_a_stage_that_fits_nowhere_is_named(line, profiled):
 def test_too_few_parts_are_infeasible_with_the_span_that_is_hardest(line, profiled):
     """With fewer parts than the limits need, the error tells which span is too large."""
     chain = line([10, 10, 10])
-    with pytest.raises(Infeasible, match=r"'s0' to 's1' takes 300b of 200b"):
+    with pytest.raises(Infeasible, match=r"'s0' to 's1' takes 300 B of 200 B"):
         search_parts(
             chain,
             {"fn": profiled(chain, [1, 1])},

@@ -82,7 +82,7 @@ def test_a_move_carries_weights_and_drains(line):
     drained = replace(NEW, mode="train", estimate=Estimate(1, 3.0, {"a": 1}, "a"))
     back = move_cost(chain, drained, replace(OLD, mode="train"), link, question)
     assert (back.bytes_up, back.seconds) == (400, pytest.approx(3.4))
-    assert str(back) == "400b up and 0b down in 3.4s"
+    assert str(back) == "400 B up and 0 B down in 3.4s"
 
 
 def test_a_rule_of_nonsense_is_refused():

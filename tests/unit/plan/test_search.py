@@ -101,7 +101,7 @@ def test_limits_filter_and_the_missing_baseline_is_explained(case):
     """A plan over a limit is no alternative; the note says by how much it is over."""
     ranking = search(*case, Question(), limits={"edge": Limits(package=1000)})
     assert all(a.estimate.memory["edge"] for a in ranking.alternatives if a.plan.parts[0].stop)
-    assert "edge-only does not fit: package at edge takes 2.1kb of 1kb (2.1x)" in ranking.notes
+    assert "edge-only does not fit: package at edge takes 2.1 KB of 1 KB (2.1x)" in ranking.notes
 
 
 def test_no_plan_at_all_names_the_limit_the_stage_and_the_way_out(case):
@@ -109,9 +109,9 @@ def test_no_plan_at_all_names_the_limit_the_stage_and_the_way_out(case):
     with pytest.raises(Infeasible) as caught:
         search(*case, Question(), limits={"edge": Limits(package=10), "cloud": Limits(package=2000)})
     text = str(caught.value)
-    assert "package at cloud takes 2.1kb of 2kb (1.05x)" in text
+    assert "package at cloud takes 2.1 KB of 2 KB (1.05x)" in text
     assert "the stage that weighs most there is 5 ('s5')" in text
-    assert "raise package at cloud to 2.12kb" in text
+    assert "raise package at cloud to 2.12 KB" in text
 
 
 def test_the_way_out_of_an_infeasible_question_is_one(case):
