@@ -58,7 +58,7 @@ class ChannelSuite:
 
     def carrier(self, handler: Handler, settings: Settings) -> AbstractAsyncContextManager[Dialler]:
         """Serve ``handler`` and give a function that connects to it."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: a carrier's suite says how to serve it
 
     def run(
         self,

@@ -69,7 +69,7 @@ def _plain_config(parsed: Reference, options: dict[str, object]) -> Any:
         return transformers.AutoConfig.from_pretrained(parsed.name, **options)
     except Exception:
         raise refuse(
-            f"{parsed.name!r} is no folder, no model type of transformers, and was not found on the hub",
+            f"{parsed.name!r} is no folder, no model type of transformers, and the hub has no such name or cannot be reached",
             parsed.name,
             list(known.keys()),
         ) from None
