@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -95,6 +95,9 @@ def run_parts(
         if plan is not None
         else _from_cuts(captured, cut, codec, window, options.batch)
     )
+    if order.mode == "train":
+        screen.remark("this is a plan for training; run-parts runs its forward passes only")
+        order = replace(order, mode="infer", estimate=None)
     check_plan(captured, order)
     wanted = _Wanted(model, captured, order, options, access, cloud, shape, steps, factors)
     outcome = asyncio.run(_run(screen, wanted))

@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
 from time import perf_counter
 from typing import TypeVar, final
 
@@ -73,23 +75,37 @@ class _Compute:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="partita-compute")
-        self._waiting: asyncio.PriorityQueue[tuple[int, int, asyncio.Event]] = asyncio.PriorityQueue()
+        self._waiting: list[tuple[int, int, int, asyncio.Future[None]]] = []
+        self._numbers = count()
         self._busy = False
 
     async def run(self, order: int, index: int, work: Callable[[], _T]) -> _T:
         """Do `work` in the thread when nothing later waits."""
+        loop = asyncio.get_running_loop()
         if self._busy:
-            turn = asyncio.Event()
-            self._waiting.put_nowait((-order, index, turn))
-            await turn.wait()
+            turn: asyncio.Future[None] = loop.create_future()
+            heappush(self._waiting, (-order, index, next(self._numbers), turn))
+            try:
+                await turn
+            except asyncio.CancelledError:
+                # The turn may have come in the same moment: it must not be lost with whoever waited for it.
+                if turn.done() and not turn.cancelled():
+                    self._pass_on()
+                raise
         self._busy = True
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            return await loop.run_in_executor(self._thread, work)
         finally:
-            if self._waiting.empty():
-                self._busy = False
-            else:
-                self._waiting.get_nowait()[2].set()
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """The turn goes to the next that still waits for it."""
+        while self._waiting:
+            turn = heappop(self._waiting)[3]
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._busy = False
 
     def close(self) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)

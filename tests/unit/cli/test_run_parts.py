@@ -60,3 +60,13 @@ def test_an_edge_only_plan_needs_no_second_process(partita: Any) -> None:
 
     assert outcome.code == 0
     assert "0 (bit for bit)" in outcome.out
+
+
+def test_a_plan_for_training_runs_its_forward_passes(partita: Any) -> None:
+    """It is said, and the outputs are compared like with like."""
+    outcome = partita(
+        "run-parts", *MODEL, "--plan", "edge[0:6] | K=0 batch=2 mode=train", "--steps", "2", "--json"
+    )
+
+    assert outcome.document["difference"] == 0.0
+    assert "forward passes only" in outcome.err

@@ -1,3 +1,5 @@
+import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 from partita.engine import largest_difference
 from partita.errors import BadDocument, PlanMismatch
 from partita.run import Driver
+from partita.run.driver import _Compute
 from partita.testing import TinyModel
 
 CUTS = [(0, 6), (3,), (1, 5), (2, 6), (0,), (6,), (2, 4)]
@@ -74,3 +77,42 @@ def test_a_plan_for_another_model_is_refused(tiny: TinyModel, plan_of: Callable[
     """The driver checks its plan against its model."""
     with pytest.raises(PlanMismatch):
         Driver(tiny, plan_of(TinyModel(3), 1), {})
+
+
+def test_a_failed_step_does_not_stop_the_next(tiny: TinyModel, driven: Any, plan_of: Any) -> None:
+    """After a run in which one step failed and others were cancelled, the driver still works."""
+    values = tiny.example(2)
+
+    async def work(driver: Driver) -> Any:
+        steps = [asyncio.create_task(driver.forward(values)) for _ in range(6)]
+        broken = asyncio.create_task(driver.forward({"x": np.ones((2, 3))}))
+        await asyncio.sleep(0)
+        for step in steps[2:]:
+            step.cancel()
+        await asyncio.gather(*steps, broken, return_exceptions=True)
+        assert broken.exception() is not None
+        return (await driver.forward(values))[0]
+
+    assert largest_difference(driven(tiny, plan_of(tiny, 2, 4), work), tiny.whole(values)) == 0.0
+
+
+def test_a_cancelled_turn_is_passed_on() -> None:
+    """Whoever is cancelled while it waits, or in the moment its turn comes, blocks nobody."""
+
+    async def scene() -> list[str]:
+        compute, done = _Compute(), []
+        gate = threading.Event()
+        first = asyncio.create_task(compute.run(0, 0, gate.wait))
+        await asyncio.sleep(0)
+        waiting = [asyncio.create_task(compute.run(0, i, lambda: None)) for i in (1, 2)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        gate.set()
+        await first
+        waiting[1].cancel()  # its turn has just come
+        await asyncio.gather(*waiting, return_exceptions=True)
+        done.append(await compute.run(0, 3, lambda: "worked"))
+        compute.close()
+        return done
+
+    assert asyncio.run(asyncio.wait_for(scene(), 20)) == ["worked"]
