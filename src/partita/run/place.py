@@ -48,6 +48,7 @@ class _Held:
     back: str
     answers: frozenset[str]
     kept: set[int] = field(default_factory=set)
+    arriving: Values = field(default_factory=dict)
 
 
 @final
@@ -145,8 +146,13 @@ class Place:
         return held, held.part
 
     def _state(self, message: State, values: Values) -> Message:
-        _, part = self._learner(message.part)
-        part.load_state(values)
+        """Gather a state message by message; load it, all or nothing, with the last one."""
+        held, part = self._learner(message.part)
+        _check_state(part, held.arriving, values)
+        held.arriving |= values
+        if message.last:
+            state, held.arriving = held.arriving, {}
+            part.load_state(state)
         return Result(message.request)
 
     def _forward(self, message: Forward, tensors: Mapping[str, Encoded]) -> Answer:
@@ -199,3 +205,17 @@ def _check_inputs(part: Part, values: Values) -> None:
     problems += [f"{name}: is no input of this part" for name in values if name not in part.inputs]
     if problems:
         raise BadDocument("forward", problems, fix=f"send exactly {', '.join(part.inputs) or 'nothing'}")
+
+
+def _check_state(part: Learner, arriving: Values, values: Values) -> None:
+    """Refuse what the part has no place for, so that no more is held than the part itself has."""
+    own = part.state()
+    problems = [f"{name}: is no weight of this part" for name in values if name not in own]
+    problems += [f"{name}: was sent already" for name in values if name in arriving]
+    problems += [
+        f"{name}: is {value.dtype}{list(value.shape)}, not {own[name].dtype}{list(own[name].shape)}"
+        for name, value in values.items()
+        if name in own and (value.shape != own[name].shape or value.dtype != own[name].dtype)
+    ]
+    if problems:
+        raise BadDocument("state", problems, fix="send each weight of this part once, as it is")

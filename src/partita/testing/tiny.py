@@ -124,8 +124,10 @@ class TinyPart:
         }
 
     def load_state(self, state: Mapping[str, Array]) -> None:
-        """Take weights, all names checked first."""
-        problems = [f"{name}: is no weight of this part" for name in state if name not in self.state()]
+        """Take weights: all of them, as other engines ask."""
+        own = self.state()
+        problems = [f"{name}: is no weight of this part" for name in state if name not in own]
+        problems += [f"{name}: is missing" for name in own if name not in state]
         if problems:
-            raise BadDocument("state", problems, fix="send the weights of this part only")
+            raise BadDocument("state", problems, fix="send the weights of this part, all of them")
         self.model.weights.update({name: np.array(value) for name, value in state.items()})

@@ -118,14 +118,32 @@ def test_a_dropped_part_is_gone(place: Place, tiny: TinyModel) -> None:
     assert code(place.answer(Forward(4, "p"), sent())) == "not-found"
 
 
-def test_state_goes_in_and_comes_out(place: Place, tiny: TinyModel) -> None:
-    """What was sent as state is what is fetched."""
+def test_a_state_arrives_in_several_messages(place: Place, tiny: TinyModel) -> None:
+    """Nothing changes before the last one; what was sent is what is fetched."""
     place.answer(load(tiny), {})
-    place.answer(State(2, "p", True), {"w0": encode(np.full((8, 8), 0.5))})
-    _, tensors = place.answer(Fetch(3, "p", "state"), {})
+    before = {name: value.copy() for name, value in tiny.part(0, 3).state().items()}
+    half = encode(np.full((8, 8), 0.5))
+    place.answer(State(2, "p", False), {"w0": half, "w1": half})
+    assert (tiny.weights["w0"] == before["w0"]).all()
 
-    assert (decode(tensors["w0"]) == 0.5).all()
+    place.answer(State(3, "p", True), {"w2": half})
+    _, tensors = place.answer(Fetch(4, "p", "state"), {})
+
     assert set(tensors) == {"w0", "w1", "w2"}
+    assert all((decode(tensor) == 0.5).all() for tensor in tensors.values())
+
+
+def test_a_state_holds_no_more_than_the_part_has(place: Place, tiny: TinyModel) -> None:
+    """A weight twice, one of another shape or one too few is refused, and the weights stay as they were."""
+    place.answer(load(tiny), {})
+    before = tiny.weights["w0"].copy()
+    good = {"w0": encode(np.ones((8, 8)))}
+    place.answer(State(2, "p", False), good)
+
+    assert code(place.answer(State(3, "p", False), good)) == "bad-document"
+    assert code(place.answer(State(4, "p", False), {"w1": encode(np.ones((9, 8)))})) == "bad-document"
+    assert code(place.answer(State(5, "p", True), {"w1": encode(np.ones((8, 8)))})) == "bad-document"
+    assert (tiny.weights["w0"] == before).all()
 
 
 def test_a_part_that_does_not_train_says_so(tiny: TinyModel) -> None:

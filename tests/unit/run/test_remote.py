@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from partita.errors import ConnectionLost, DigestMismatch, NotFound, PartitaError, RemotePartFailed
-from partita.run import PlaceServer, Remote
+from partita.run import PlaceServer, Remote, weights_digest
 from partita.testing import TinyModel
 from partita.wire import Forward, connect, encode
 
@@ -71,3 +71,20 @@ def test_weights_that_differ_and_cannot_be_sent_are_refused(tiny: TinyModel, run
 
     with pytest.raises(DigestMismatch, match="weights"):
         run(load())
+
+
+def test_a_state_larger_than_a_message_is_sent_in_several(
+    tiny: TinyModel, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With room for one weight in a message, all six arrive, and the part there is the part here."""
+    monkeypatch.setattr("partita.run.weights.STATE_MESSAGE_BYTES", 600)
+    there = TinyModel(6, skips=tiny.skips, seed=1)
+
+    async def load() -> None:
+        async with PlaceServer("mem://large", {"tiny": lambda: there}) as server:
+            async with Remote(await connect(server.url)) as remote:
+                await remote.load("p", tiny.chain, tiny.part(0, 6))
+
+    run(load())
+
+    assert weights_digest(there.part(0, 6)) == weights_digest(tiny.part(0, 6))
