@@ -27,7 +27,7 @@ class Link:
         problems = [
             f"{name}: {value!r} is not a positive number of bits per second"
             for name, value in (("up", self.up), ("down", self.down))
-            if not value > 0
+            if not (isfinite(value) and value > 0)
         ]
         if not (isfinite(self.rtt) and self.rtt >= 0):
             problems.append(f"rtt: {self.rtt!r} is not a time of zero or more seconds")

@@ -43,21 +43,25 @@ def parse_size(text: str) -> int:
     return round(_parse(text, _SIZES, "size", "6mb, 512mib or 4096b"))
 
 
-def _print(value: float, units: list[tuple[str, float]]) -> str:
+def _exact(value: float, units: list[tuple[str, float]]) -> str:
+    """In the unit that needs the fewest characters among those from which the same float comes back."""
+    found = []
     for name, unit in units:
-        if value >= unit:
-            return f"{value / unit:g}{name}"
-    return f"{value / units[-1][1]:g}{units[-1][0]}"
+        scaled = value / unit
+        number = repr(int(scaled)) if scaled == int(scaled) else repr(scaled)
+        if float(number) * unit == value:
+            found.append(number + name)
+    return min(found, key=len)
 
 
 def print_rate(rate: float) -> str:
-    """`20mbit`."""
-    return _print(rate, [("gbit", 1e9), ("mbit", 1e6), ("kbit", 1e3), ("bit", 1.0)])
+    """`20mbit`; parses back to the same float."""
+    return _exact(rate, [("gbit", 1e9), ("mbit", 1e6), ("kbit", 1e3), ("bit", 1.0)])
 
 
 def print_seconds(seconds: float) -> str:
-    """`40ms`."""
-    return _print(seconds, [("s", 1.0), ("ms", 1e-3), ("us", 1e-6)])
+    """`40ms`; parses back to the same float."""
+    return _exact(seconds, [("s", 1.0), ("ms", 1e-3), ("us", 1e-6)]) if seconds else "0ms"
 
 
 def print_size(size: float) -> str:

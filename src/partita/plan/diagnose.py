@@ -35,7 +35,7 @@ class _Closest:
 def amount(name: str, value: float) -> str:
     """A limit as people write it."""
     if name == "seconds":
-        return print_seconds(value)
+        return print_seconds(float(f"{value:.3g}"))
     return f"{value:.3g}J" if name == "joules" else print_size(value)
 
 

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..errors import BadDocument
+from ..graph import parse_rate, parse_seconds, print_rate, print_seconds
 
 __all__ = ["LinkShape", "parse_shape"]
 
-_RATES: Final = {"gbit": 1e9, "mbit": 1e6, "kbit": 1e3, "bit": 1.0}
-_TIMES: Final = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
-_NUMBER: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)([a-z%]*)")
+_SHARE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)(%?)")
 _WRITE: Final = (
     "write RATE/RTT/LOSS such as 20mbit/40ms/1%, or up=5mbit,down=20mbit,rtt=40ms,jitter=5ms,loss=1%,half"
 )
@@ -51,9 +50,13 @@ class LinkShape:
 
     def __str__(self) -> str:
         if self.up == self.down and not self.jitter and not self.half_duplex:
-            return "/".join((_rate_text(self.up), _time_text(self.rtt), _loss_text(self.loss)))
-        parts = [f"up={_rate_text(self.up)}", f"down={_rate_text(self.down)}", f"rtt={_time_text(self.rtt)}"]
-        parts += [f"jitter={_time_text(self.jitter)}"] if self.jitter else []
+            return "/".join((_rate_text(self.up), print_seconds(self.rtt), _loss_text(self.loss)))
+        parts = [
+            f"up={_rate_text(self.up)}",
+            f"down={_rate_text(self.down)}",
+            f"rtt={print_seconds(self.rtt)}",
+        ]
+        parts += [f"jitter={print_seconds(self.jitter)}"] if self.jitter else []
         parts += [f"loss={_loss_text(self.loss)}"] if self.loss else []
         parts += ["half"] if self.half_duplex else []
         return ",".join(parts)
@@ -111,14 +114,13 @@ def _value(name: str, word: str) -> float | None:
         return 1.0 if not word else None
     if name in ("rate", "up", "down") and word == "unlimited":
         return math.inf
-    match = _NUMBER.fullmatch(word)
-    if match is None:
-        return None
-    number, unit = float(match[1]), match[2]
     if name == "loss":
-        return {"%": number / 100, "": number}.get(unit)
-    units = _TIMES if name in ("rtt", "jitter") else _RATES
-    return number * units[unit] if unit in units else None
+        match = _SHARE.fullmatch(word)
+        return None if match is None else float(match[1]) / (100 if match[2] else 1)
+    try:
+        return parse_seconds(word) if name in ("rtt", "jitter") else parse_rate(word)
+    except BadDocument:
+        return None
 
 
 def _number(value: float) -> str:
@@ -128,22 +130,9 @@ def _number(value: float) -> str:
 def _rate_text(rate: float) -> str:
     if math.isinf(rate):
         return "unlimited"
-    return _with_unit(rate, _RATES)
+    return print_rate(rate)
 
 
 def _loss_text(loss: float) -> str:
     percent = f"{_number(loss * 100)}%"
     return percent if _value("loss", percent) == loss else _number(loss)
-
-
-def _time_text(seconds: float) -> str:
-    return _with_unit(seconds, _TIMES) if seconds else "0ms"
-
-
-def _with_unit(value: float, units: dict[str, float]) -> str:
-    """In the unit that needs the fewest characters among those from which the same float comes back."""
-    candidates = [f"{_number(value / scale)}{unit}" for unit, scale in units.items()]
-    exact = [
-        text for text in candidates if (m := _NUMBER.fullmatch(text)) and float(m[1]) * units[m[2]] == value
-    ]
-    return min(exact, key=len)

@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from partita.errors import BadDocument
 from partita.graph import Link, parse_link
 
-rates = st.sampled_from([1e3, 2.5e5, 2e7, 1e9])
+rates = st.sampled_from([1e3, 2.5e5, 2e7, 1e9]) | st.floats(1e-3, 1e12)
 
 
-@given(st.builds(Link, rates, rates, st.sampled_from([0.0, 0.04, 1.5]), st.booleans()))
+@given(st.builds(Link, rates, rates, st.sampled_from([0.0, 0.04, 1.5]) | st.floats(0, 60), st.booleans()))
 def test_a_link_parses_back(link: Link) -> None:
     """A printed link is read as it was."""
     assert parse_link(str(link)) == link

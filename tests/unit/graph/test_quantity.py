@@ -26,5 +26,5 @@ def test_what_is_printed_is_read_back() -> None:
         "12bit",
         "0.5bit",
     ]
-    assert [print_seconds(0.04), print_seconds(2.0), print_seconds(0.0)] == ["40ms", "2s", "0us"]
+    assert [print_seconds(0.04), print_seconds(2.0), print_seconds(0.0)] == ["40ms", "2s", "0ms"]
     assert [print_size(12), print_size(6_290_000), print_size(2e9)] == ["12 B", "6.29 MB", "2 GB"]
