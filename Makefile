@@ -43,4 +43,5 @@ bench: $(V)/.ready
 
 docs: $(V)/.ready
 	@$(BIN)/python -m partita.cli.reference > docs/cli.md
+	@$(BIN)/python -m partita.cli.reference docs/platforms.md
 	@$(BIN)/python -m pytest tests/test_docs.py

@@ -28,7 +28,8 @@
     │   ├── RemotePartFailed     a part that raised on the other side
     │   └── DigestMismatch       the other side holds another model          409
     └── PlatformError          the place's limits do not allow it              507  exit 5
-        └── Infeasible           no plan fits the limits
+        ├── Infeasible           no plan fits the limits
+        └── LimitExceeded        a part that broke a limit of its place while it ran
 
 Two rules. The sentence says what is wrong with which field and value; `fix` says what to do next.
 The class decides the HTTP status and the exit code, so that no caller needs a table of its own.
@@ -52,6 +53,7 @@ __all__ = [
     "IllegalCut",
     "Infeasible",
     "InsecureBind",
+    "LimitExceeded",
     "LocalError",
     "MissingExtra",
     "NotFound",
@@ -261,3 +263,7 @@ class PlatformError(PartitaError):
 
 class Infeasible(PlatformError):
     """No plan fits the limits: names the limit that is hardest to meet."""
+
+
+class LimitExceeded(PlatformError):
+    """A part broke a limit of its place while it ran, and was stopped: names the limit and the bytes or seconds."""

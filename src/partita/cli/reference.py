@@ -1,15 +1,18 @@
-"""The reference page of the command line, written from the commands themselves: `python -m partita.cli.reference`."""
+"""The pages that are written from the code: the command line to stdout, the platforms into their page (`make docs`)."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 
 from cyclopts import App
 
+from ..plan import platforms, print_platforms
 from .app import EXIT_DEFECT, EXIT_INTERRUPTED, VERBS
 
+PLATFORMS_FROM = "## The platforms that come with Partita"
 _HEAD = f"""# The command line
 
 Written by `make docs` from the commands themselves.
@@ -78,5 +81,15 @@ def page() -> str:
     return "\n".join(parts)
 
 
+def platforms_page(text: str) -> str:
+    """The page of platforms with its tables as the data is now; what people wrote above them stays."""
+    head, _, _ = text.partition(PLATFORMS_FROM)
+    return f"{head}{PLATFORMS_FROM}\n\n{print_platforms(platforms().values())}"
+
+
 if __name__ == "__main__":
-    sys.stdout.write(page())
+    if len(sys.argv) > 1:
+        target = Path(sys.argv[1])
+        target.write_text(platforms_page(target.read_text()))
+    else:
+        sys.stdout.write(page())

@@ -5,10 +5,14 @@ from .crossing import Message, carried, messages
 from .draw import draw
 from .estimate import Pricing, estimate
 from .explain import COLUMNS, Turn, explain, print_table, rows, turns
-from .limits import PLATFORMS, Limits, load_limits, platform
+from .limits import Limits, load_limits
 from .parts import search_parts
 from .placement import Estimate, Hop, Mode, Objective, PlacedPart, Plan, print_plan
 from .placement_text import parse_plan
+from .platforms import Note, Platform, Prices
+from .platforms_page import print_platforms
+from .platforms_table import PLATFORMS, pick, platform, platforms
+from .platforms_text import load_platforms
 from .question import Overhead, Question
 from .ranking import Alternative, Ranking
 from .replan import Decision, Hysteresis, Move, Offer, Standing, decide, move_cost, moved
@@ -30,11 +34,14 @@ __all__ = [
     "Message",
     "Mode",
     "Move",
+    "Note",
     "Objective",
     "Offer",
     "Overhead",
     "PlacedPart",
     "Plan",
+    "Platform",
+    "Prices",
     "Pricing",
     "Question",
     "Ranking",
@@ -48,12 +55,16 @@ __all__ = [
     "estimate",
     "explain",
     "load_limits",
+    "load_platforms",
     "messages",
     "move_cost",
     "moved",
     "parse_plan",
+    "pick",
     "platform",
+    "platforms",
     "print_plan",
+    "print_platforms",
     "print_schedule",
     "print_table",
     "rows",

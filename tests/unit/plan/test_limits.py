@@ -6,7 +6,7 @@ import pytest
 
 from partita.errors import BadDocument
 from partita.graph import dump
-from partita.plan import PLATFORMS, Limits, load_limits, platform
+from partita.plan import PLATFORMS, Limits, load_limits, platform, platforms
 
 
 @pytest.mark.parametrize("name", PLATFORMS)
@@ -15,6 +15,12 @@ def test_every_platform_states_its_source_and_date(name):
     limits = platform(name)
     assert limits.source
     assert limits.date
+
+
+def test_limits_come_from_the_table_of_platforms():
+    """One source of truth: what planning bounds is what the platforms say."""
+    assert dict(PLATFORMS) == {name: one.limits for name, one in platforms().items()}
+    assert len(PLATFORMS) == len(platforms())
 
 
 def test_limits_survive_json():
@@ -48,4 +54,5 @@ def test_only_set_limits_bind():
     assert Limits().bounds == {}
     limits = platform("edge-512mb")
     assert list(limits.bounds) == ["memory"]
-    assert (limits.runtime("memory"), limits.runtime("seconds")) == (46_000_000, 0)
+    assert (limits.runtime("memory"), limits.runtime("seconds")) == (limits.runtime_memory, 0)
+    assert limits.runtime_memory > 0
