@@ -23,6 +23,7 @@ VERBS = {
     "profile": "Measure what each stage of a model costs here; `profile link` measures a connection.",
     "plan": "Decide which part runs where, and explain why.",
     "run-parts": "Run a model in parts, here in two processes or across two machines.",
+    "slice": "Run an ONNX model of any size inside the limits of serverless functions.",
     "doctor": "Say what this machine has, and what each missing piece would enable.",
     "certs": "Make tokens and certificates for edge and cloud.",
     "demo": "See it all work in a minute or two, offline.",

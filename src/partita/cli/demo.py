@@ -17,6 +17,7 @@ from ..profile import Effort, measure, measure_codecs
 from ..run import Driver, Remote, local_remote, run_steps
 from ..wire import LinkShape
 from .app import EXIT_DEFECT
+from .demo_slice import act
 from .files import write_text
 from .inspect import record_lows
 from .model import ModelOptions
@@ -38,7 +39,7 @@ CODECS = ("raw", "fp16", "int8")
 
 @app.default
 def demo(*, output: Path = Path("out"), json: bool = False) -> int:
-    """Cut a small ResNet, measure it, plan it for a slow edge and a 20 Mbit/s link, run it in two processes.
+    """Cut a small ResNet, plan it for a slow edge and a 20 Mbit/s link, run it in two processes; then as small functions.
 
     Parameters
     ----------
@@ -64,6 +65,10 @@ def demo(*, output: Path = Path("out"), json: bool = False) -> int:
         claims += _claims(name, runs)
         equal = equal and (name != "exact" or all(run.difference == 0.0 for run in runs))
         document[name] = [asdict(run) for run in runs]
+    sliced = act(screen, MODEL)
+    claims += sliced.claims
+    equal = equal and sliced.equal
+    document["slice"] = asdict(sliced)
     screen.table(
         "What was shown",
         [Column("claim"), Column("measured", right=True), Column("predicted", right=True)],
@@ -73,7 +78,9 @@ def demo(*, output: Path = Path("out"), json: bool = False) -> int:
     screen.say(
         f"the plans as pictures: {output}/exact.html, {output}/compressed.html; all in {seconds:.0f} s"
     )
-    screen.say(f"go on with: partita inspect {MODEL}, partita plan --help, partita doctor")
+    screen.say(
+        f"go on with: partita inspect {MODEL}, partita plan --help, partita slice --help, partita doctor"
+    )
     screen.result({"seconds": seconds, **document})
     return 0 if equal else EXIT_DEFECT
 

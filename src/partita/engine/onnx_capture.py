@@ -15,12 +15,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from ..errors import BadReference
+from ..errors import BadReference, CannotCapture
 from ..graph import Chain, DType, Stage, TensorSpec
 from .base import Array
 from .onnx_example import checked
 from .onnx_file import OnnxFile, read_file
-from .onnx_graph import Graph, Step
+from .onnx_graph import Graph, Step, weight_names
+from .onnx_memory import available_memory
 from .onnx_model import OnnxModel
 from .onnx_observe import observed, unexplained
 from .onnx_probe import probe, probed, refusal
@@ -32,9 +33,12 @@ from .onnx_types import typed, unsized
 Optimize = Literal["none", "basic", "extended"]
 # Weights of an optimised model go outside its message, so that it may pass 2 GB; small tensors stay readable in it.
 _OUTSIDE_FROM = 1024
+# While it optimises, ONNX Runtime takes 2.6 to 3.4 times the weights (six models of 28 to 575 MB, version 1.31), and
+# more where it computes large constants.
+LARGEST_SHARE = 1 / 3
 
 
-def capture_onnx(
+def capture_onnx(  # noqa: PLR0913  # the public door: all but one have defaults
     path: str | Path,
     *,
     dims: Mapping[str, int] | None = None,
@@ -43,11 +47,14 @@ def capture_onnx(
     settings: RunSettings | None = None,
     example: Mapping[str, Array] | None = None,
     observe: bool = True,
+    probe: bool = True,
 ) -> OnnxModel:
     """Understand an ONNX file as a chain.
 
     `dims` binds open dimensions; `optimize` lets ONNX Runtime fuse the whole model first; `example` holds inputs of
     your own. With `observe`, sizes that cannot be inferred are found by running the graph with zeros for weights.
+    Without `probe`, ONNX Runtime is asked only about what shape inference leaves open, and mostly not loaded at all:
+    the chain is the same, but what it would refuse to run is found out later.
     """
     given = Path(path)
     folder = None
@@ -56,11 +63,23 @@ def capture_onnx(
         folder, optimised = _optimised(file, optimize)
         file = read_file(optimised)
     bound = MappingProxyType(dict(dims or {}))
-    source = _source(file, bound, name or given.stem)
+    source = _source(file, bound, name or given.stem, refuse=probe)
     own = None if example is None else checked(source.chain, example)
     if observe:
         source = _observed(source, bound, own)
     return OnnxModel(source, bound, settings or RunSettings(), own, folder)
+
+
+def affordable(path: str | Path, share: float = LARGEST_SHARE) -> bool:
+    """Whether `optimize` may be asked for: the model, with its data outside, is at most this share of the free memory.
+
+    ONNX Runtime holds the weights several times over while it optimises, and the kernel ends a process that takes
+    more than there is. Where the free memory is unknown, the answer is yes.
+    """
+    file = read_file(path)
+    weights = file.path.stat().st_size + sum(t.nbytes for t in file.initializers if t.external)
+    free = available_memory()
+    return free is None or weights <= share * free
 
 
 class _Scratch:
@@ -89,12 +108,35 @@ def _optimised(file: OnnxFile, level: str) -> tuple[_Scratch, Path]:
         ort.InferenceSession(str(file.path), options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:
         raise refusal(file, error) from error
+    _drop_strays(path, file)
     return folder, path
 
 
-def _source(file: OnnxFile, dims: Mapping[str, int], name: str) -> OnnxSource:
+def _drop_strays(path: Path, original: OnnxFile) -> None:
+    """Take out inputs that the original does not have.
+
+    Before IR version 4 every initializer is an input as well; where ONNX Runtime folds one away, its input stays
+    behind, and would have to be fed.
+    """
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    known = {*Graph.of(original.proto).inputs, *weight_names(model.graph)}
+    strays = [value for value in model.graph.input if value.name not in known]
+    for value in strays:
+        model.graph.input.remove(value)
+    if strays:
+        path.write_bytes(model.SerializeToString())
+
+
+def _source(file: OnnxFile, dims: Mapping[str, int], name: str, *, refuse: bool) -> OnnxSource:
     graph = Graph.of(file.proto)
     steps = graph.steps()
+    if not steps:
+        raise CannotCapture(
+            f"{file.path} computes nothing: none of its {len(graph.nodes)} nodes leads to an output",
+            fix="export the model again with the outputs that you need",
+        )
     specs, namer = typed(file.proto, dims)
     passing = _passing(graph, steps)
     wanted = dict.fromkeys((*graph.inputs, *passing, *graph.outputs))
@@ -110,7 +152,7 @@ def _source(file: OnnxFile, dims: Mapping[str, int], name: str) -> OnnxSource:
     )
     # What ONNX Runtime knows beyond shape inference; it also refuses here what it does not run.
     vague = [n for n, s in chain.tensors.items() if s.dtype is DType.UNKNOWN or s.shape is None]
-    session = probe(file, [name for name in vague if name in graph.makers])
+    session = probe(file, [name for name in vague if name in graph.makers]) if refuse or vague else None
     if session is not None and vague:
         chain = replace(chain, tensors={**chain.tensors, **probed(session, chain.tensors, vague, namer)})
     return OnnxSource(file, graph, steps, chain, chain.tensors, namer)

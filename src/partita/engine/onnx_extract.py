@@ -1,24 +1,24 @@
 """Parts of an ONNX model as files of their own, put together from ranges of the model's file.
 
-Rules: the model is not walked again and never loaded: weights go from file to file in the kernel; a file
-appears under its name only when it is complete, and a data file is named by its digest, so that no crash
-leaves a part with another part's weights; parts too large for one protobuf message keep their weights outside.
+Rules: the model is not walked again and never loaded: weights go from file to file by ranges; the parts of one
+call appear together when all are complete, and a data file is named by its digest, so that no crash leaves a part
+with another part's weights; parts too large for one protobuf message keep their weights outside.
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from ..errors import BadReference, CannotCapture
+from .onnx_copy import together, write_pieces
 from .onnx_file import opened
 from .onnx_layout import Mode, Placement, assemble
 from .onnx_source import OnnxSource
@@ -26,9 +26,8 @@ from .onnx_wire import Buffer, Piece, Span, size
 
 # Protocol Buffers end at 2 GiB; ONNX Runtime needs room for the rest of the message.
 _LARGEST_INLINE = 1_500_000_000
-# Below this a system call costs more than the copy.
-_SMALL_COPY = 1 << 16
-_CHUNK = 1 << 20
+# More do not help: then it is the disk that is waited for.
+_MOST_THREADS = 4
 
 
 class Sourced(Protocol):
@@ -60,11 +59,13 @@ def write_parts(
     *,
     external: bool | None = None,
     stem: str = "part",
+    durable: bool = False,
 ) -> tuple[OnnxPartFile, ...]:
     """Write the parts [start, stop) as `stem-00.onnx` and so on.
 
     `external` True puts large weights into a data file beside each part, False puts all into the part, None keeps
-    them as the model has them, but outside where a part would pass 1.5 GB.
+    them as the model has them, but outside where a part would pass 1.5 GB. All parts appear, or none. `durable` waits
+    until the disk has them; without it, a power cut soon after may leave files that their digests no longer match.
     """
     source, folder = model.source, Path(folder)
     if not stem or Path(stem).name != stem:
@@ -72,13 +73,28 @@ def write_parts(
     for start, stop in parts:
         source.chain.check_part(start, stop)
     source.file.check_unchanged()
-    folder.mkdir(parents=True, exist_ok=True)
     width = max(2, len(str(len(parts) - 1)))
-    with opened(source.file.path) as buffer:
-        return tuple(
-            _write_part(source, part, buffer, external, folder / f"{stem}-{index:0{width}}.onnx")
-            for index, part in enumerate(parts)
-        )
+    names = [f"{stem}-{index:0{width}}" for index in range(len(parts))]
+    # The largest first, so that no thread is left with it at the end.
+    order = sorted(range(len(parts)), key=lambda index: -source.chain.part_bytes(*parts[index]))
+    with together(folder, durable=durable) as scratch:
+        job = _Job(source, external, scratch, folder)
+        written = _in_threads([partial(job.write, parts[index], names[index]) for index in order])
+        source.file.check_unchanged()
+    files = dict(zip(order, written, strict=True))
+    return tuple(files[index] for index in range(len(parts)))
+
+
+def _in_threads(tasks: Sequence[Callable[[], OnnxPartFile]]) -> list[OnnxPartFile]:
+    """All results, or the first error; hashing and copying leave the interpreter free for each other."""
+    threads = max(1, min(_MOST_THREADS, os.cpu_count() or 1, len(tasks)))
+    with ThreadPoolExecutor(threads, "partita-write") as pool:
+        futures = [pool.submit(task) for task in tasks]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def part_bytes(source: OnnxSource, start: int, stop: int, largest: int) -> bytes | None:
@@ -99,139 +115,59 @@ def _spans(pieces: Iterable[Piece]) -> list[Span]:
     return [piece for piece in pieces if isinstance(piece, Span)]
 
 
-def _write_part(
-    source: OnnxSource, part: tuple[int, int], buffer: Buffer, external: bool | None, path: Path
-) -> OnnxPartFile:
-    mode = _mode(source, part, buffer, external)
-    placement = Placement(source, mode)
-    pieces = assemble(source, *part, buffer, placement)
-    data, data_digest = None, ""
-    if placement.regions:
-        data, data_digest = _write(
-            placement.regions.items(),
-            source.file.path,
-            path.parent,
-            lambda digest: path.with_name(f"{path.stem}-{digest[:16]}.data"),
+@dataclass(frozen=True)
+class _Job:
+    """What all parts of one call have in common."""
+
+    source: OnnxSource
+    external: bool | None
+    scratch: Path
+    folder: Path
+
+    def write(self, part: tuple[int, int], name: str) -> OnnxPartFile:
+        """One part, complete in the scratch folder."""
+        source, model = self.source, self.source.file.path
+        with opened(model) as buffer:  # one for each thread: it keeps a window
+            mode, placement, pieces = _assembled(source, part, buffer, self.external)
+            data, beside, data_digest = "", 0, ""
+            if placement.regions:
+                unnamed = self.scratch / f"{name}.data"
+                beside, data_digest = write_pieces(placement.regions.items(), model, unnamed)
+                data = f"{name}-{data_digest[:16]}.data"
+                unnamed.rename(self.scratch / data)
+                pieces = assemble(source, *part, buffer, Placement(source, mode, data))
+        offsets = accumulate(map(len, pieces), initial=0)
+        length, digest = write_pieces(
+            zip(pieces, offsets, strict=False), model, self.scratch / f"{name}.onnx"
         )
-        pieces = assemble(source, *part, buffer, Placement(source, mode, data.name))
-    offsets = accumulate(map(len, pieces), initial=0)
-    _, digest = _write(zip(pieces, offsets, strict=False), source.file.path, path.parent, lambda _: path)
-    return OnnxPartFile(
-        path=path,
-        data=data,
-        start=part[0],
-        stop=part[1],
-        inputs=source.chain.part_inputs(*part),
-        outputs=source.chain.part_outputs(*part),
-        bytes=size(pieces) + (data.stat().st_size if data else 0),
-        sha256=digest,
-        data_sha256=data_digest,
+        return OnnxPartFile(
+            path=self.folder / f"{name}.onnx",
+            data=self.folder / data if data else None,
+            start=part[0],
+            stop=part[1],
+            inputs=source.chain.part_inputs(*part),
+            outputs=source.chain.part_outputs(*part),
+            bytes=length + beside,
+            sha256=digest,
+            data_sha256=data_digest,
+        )
+
+
+def _assembled(
+    source: OnnxSource, part: tuple[int, int], buffer: Buffer, external: bool | None
+) -> tuple[Mode, Placement, list[Piece]]:
+    """A part in the first of the modes in which it fits one message."""
+    modes: tuple[Mode, ...] = (
+        ("keep", "outside") if external is None else ("outside",) if external else ("inline",)
     )
-
-
-def _mode(source: OnnxSource, part: tuple[int, int], buffer: Buffer, external: bool | None) -> Mode:
-    mode: Mode = "outside" if external else "keep" if external is None else "inline"
-    total = size(assemble(source, *part, buffer, Placement(source, mode)))
-    if total > _LARGEST_INLINE and mode == "keep":
-        mode = "outside"
-        total = size(assemble(source, *part, buffer, Placement(source, mode)))
-    if total > _LARGEST_INLINE:
-        raise CannotCapture(
-            f"part [{part[0]}:{part[1]}] has {total} bytes in one message, and {_LARGEST_INLINE} are the limit",
-            fix="write it with external=True, or cut it into smaller parts",
-        )
-    return mode
-
-
-def _write(
-    pieces: Iterable[tuple[Piece, int]], model: Path, folder: Path, name: Callable[[str], Path]
-) -> tuple[Path, str]:
-    """A file made of pieces at their offsets, under the name that its digest asks for; and the digest."""
-    handle, temporary = tempfile.mkstemp(prefix=".partita-", dir=folder)
-    try:
-        with os.fdopen(handle, "w+b") as target, ExitStack() as stack:
-            sources: dict[Path, BinaryIO] = {}
-            end = 0
-            for piece, offset in pieces:
-                target.seek(offset)
-                end = max(end, offset + len(piece))
-                if isinstance(piece, bytes):
-                    target.write(piece)
-                    continue
-                path = piece.path or model
-                if path not in sources:
-                    sources[path] = stack.enter_context(path.open("rb"))
-                _copy(sources[path], target, piece)
-            target.truncate(end)
-            target.seek(0)
-            digest = hashlib.file_digest(target, "sha256").hexdigest()
-            os.fsync(target.fileno())
-        final = name(digest)
-        # mkstemp makes files private; a part is as readable as any file its owner writes.
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(final)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return final, digest
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _copy(source: BinaryIO, target: BinaryIO, span: Span) -> None:
-    """Copy a range to where the target stands, holes as holes."""
-    start = target.tell()
-    for part in _extents(source, span):
-        target.seek(start + part.start - span.start)
-        at = part.start
-        if len(part) >= _SMALL_COPY and hasattr(os, "copy_file_range"):
-            target.flush()
-            at = _copy_in_kernel(source, target, part)
-        while at < part.stop:
-            chunk = os.pread(source.fileno(), min(_CHUNK, part.stop - at), at)
-            if not chunk:
-                raise CannotCapture(
-                    f"{source.name} ends at byte {at}, but a weight goes on to byte {span.stop}",
-                    fix="the file was cut short while it was read: fetch it again and capture it again",
-                )
-            target.write(chunk)
-            at += len(chunk)
-
-
-def _extents(source: BinaryIO, span: Span) -> Iterator[Span]:
-    """The parts of a range that hold data: weights that are all zeros may be holes, and stay holes."""
-    if len(span) < _CHUNK or not hasattr(os, "SEEK_DATA"):
-        yield span
-        return
-    handle, at = source.fileno(), span.start
-    while at < span.stop:
-        try:
-            data = os.lseek(handle, at, os.SEEK_DATA)
-            hole = os.lseek(handle, data, os.SEEK_HOLE)
-        except OSError as error:
-            if error.errno != errno.ENXIO:  # a file system without holes; ENXIO: only a hole is left
-                yield Span(at, span.stop)
-            return
-        if data >= span.stop:
-            return
-        yield Span(data, min(hole, span.stop))
-        at = hole
-
-
-def _copy_in_kernel(source: BinaryIO, target: BinaryIO, span: Span) -> int:
-    """Where the copy stopped: at the end of the span, or where the file systems refused to go on."""
-    at, to = span.start, target.tell()
-    while at < span.stop:
-        try:
-            copied = os.copy_file_range(source.fileno(), target.fileno(), span.stop - at, at, to)
-        except OSError:  # two file systems, or one that does not know how
-            break
-        if copied == 0:
-            break
-        at, to = at + copied, to + copied
-    target.seek(to)
-    return at
+    total = 0
+    for mode in modes:
+        placement = Placement(source, mode)
+        pieces = assemble(source, *part, buffer, placement)
+        total = size(pieces)
+        if total <= _LARGEST_INLINE:
+            return mode, placement, pieces
+    raise CannotCapture(
+        f"part [{part[0]}:{part[1]}] has {total} bytes in one message, and {_LARGEST_INLINE} are the limit",
+        fix="write it with external=True, or cut it into smaller parts",
+    )

@@ -7,10 +7,11 @@ values of tensors above 4 KB; a file that changed since then is refused, because
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, final
 
 from ..errors import BadReference, CannotCapture, MissingExtra
@@ -54,16 +55,19 @@ class OnnxFile:
     functions: tuple[Span, ...]
     kept: tuple[Span, ...]
     """Fields of the model that every part keeps as they are: producer, version, doc string, metadata."""
+    beside: Mapping[Path, Stamp] = field(default_factory=dict)
+    """The files that hold weights outside, as they were."""
 
     def __repr__(self) -> str:
         return f"OnnxFile({str(self.path)!r}, {len(self.nodes)} nodes, {len(self.initializers)} weights)"
 
     def check_unchanged(self) -> None:
         """Refuse to read ranges of a file that is not the one that was walked."""
-        if not self.path.is_file() or Stamp.of(self.path) != self.stamp:
-            raise BadReference(
-                f"{self.path} was removed or written to after it was captured", fix="capture it again"
-            )
+        for path, stamp in {self.path: self.stamp, **self.beside}.items():
+            if not path.is_file() or Stamp.of(path) != stamp:
+                raise BadReference(
+                    f"{path} was removed or written to after it was captured", fix="capture it again"
+                )
 
 
 @final
@@ -82,12 +86,15 @@ class _Window:
         return self._size
 
     def __getitem__(self, key: slice) -> bytes:
-        start, stop = key.start or 0, min(self._size, self._size if key.stop is None else key.stop)
-        if stop - start > _WINDOW:
-            return self._read(start, stop - start)
-        if start < self._start or stop > self._start + len(self._held):
-            self._start, self._held = start, self._read(start, min(_WINDOW, self._size - start))
-        return self._held[start - self._start : stop - self._start]
+        start, stop = key.start or 0, key.stop
+        if stop is None or stop > self._size:
+            stop = self._size
+        at = start - self._start
+        if at < 0 or stop - self._start > len(self._held):
+            if stop - start > _WINDOW:
+                return self._read(start, stop - start)
+            self._start, self._held, at = start, self._read(start, min(_WINDOW, self._size - start)), 0
+        return self._held[at : stop - self._start]
 
     def find(self, wanted: bytes, start: int, stop: int) -> int:
         """Where some bytes lie in a range, or -1."""
@@ -144,8 +151,11 @@ def _walk(path: Path, stamp: Stamp, buffer: Buffer) -> OnnxFile:
     inner = [item for graph in graphs for item in fields(buffer, graph.value, graph.stop)]
     dropped = (_GRAPH, _OPSETS, _TRAINING, _FUNCTION)
     weights = tuple(read_tensor(buffer, span.start, span.stop) for span in _spans(inner, _INITIALIZER))
+    beside: dict[Path, Stamp] = {}
     for tensor in weights:
-        check_payload(tensor, path)
+        other = check_payload(tensor, path)
+        if other is not None and other not in beside:
+            beside[other] = Stamp.of(other)
     return OnnxFile(
         path=path,
         stamp=stamp,
@@ -155,6 +165,7 @@ def _walk(path: Path, stamp: Stamp, buffer: Buffer) -> OnnxFile:
         sparse=_spans(inner, _SPARSE),
         functions=_spans(top, _FUNCTION),
         kept=tuple(Span(item.start, item.stop) for item in top if item.number not in dropped),
+        beside=MappingProxyType(beside),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,8 @@ from typing import Any, final
 from ..errors import PartFailed
 from ..graph import Chain
 from .base import Array, Values
+from .onnx_arrange import cheap, rearranged
+from .onnx_divide import Division, divided, division
 from .onnx_example import bindings, made_up, repeated
 from .onnx_extract import part_bytes, write_parts
 from .onnx_run import OnnxPart, RunSettings, open_session, reason
@@ -38,7 +40,7 @@ class OnnxModel:
     settings: RunSettings = field(default_factory=RunSettings)
     given: Mapping[str, Array] | None = None
     folder: object = None
-    """Keeps the temporary folder of an optimised model alive."""
+    """Keeps the temporary files of an optimised or divided model alive."""
 
     def __repr__(self) -> str:
         return f"OnnxModel({str(self.path)!r}, {len(self.chain)} stages, {self.settings})"
@@ -68,6 +70,28 @@ class OnnxModel:
     def with_settings(self, settings: RunSettings) -> OnnxModel:
         """The same model, to be run differently."""
         return replace(self, settings=settings)
+
+    @cached_property
+    def cheap(self) -> frozenset[int]:
+        """The stages that may be run again in another part instead of sending what they make."""
+        return cheap(self.source)
+
+    def rearranged(self, order: Sequence[int] | None = None, recompute: Iterable[str] = ()) -> OnnxModel:
+        """The same model with its stages in another topological order; those named in `recompute` disappear
+        from the chain and run again in every part that reads them."""
+        return replace(self, source=rearranged(self.source, order, recompute))
+
+    def division(self, stage: str) -> Division:
+        """Whether and how one stage can be divided."""
+        return division(self.source, stage, self.settings)
+
+    def divided(self, pieces: Mapping[str, int]) -> OnnxModel:
+        """The same model with each named stage as so many, each with its own range of the weights, then joined.
+
+        It lies in a temporary folder for as long as the model lives; its outputs are the same bit for bit.
+        """
+        source, folder = divided(self.source, pieces, self.settings, self.folder)
+        return replace(self, source=source, folder=folder)
 
     def part(self, start: int, stop: int) -> OnnxPart:
         """The stages [start, stop), loaded."""

@@ -30,6 +30,7 @@ from .onnx_wire import (
 _DIMS, _TYPE, _NAME, _RAW, _EXTERNAL, _LOCATION = 1, 2, 8, 9, 13, 14
 # float, int32, int64, double and uint64 data: the same numbers outside raw_data.
 _TYPED = frozenset({4, 5, 7, 10, 11})
+_VALUES = _TYPED | {6, _RAW}
 STRING = 8
 _FLOAT, _DOUBLE = 1, 11
 
@@ -70,7 +71,10 @@ def nbytes(data_type: int, dims: tuple[int, ...]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One TensorProto in a file. `payload` is where its raw bytes lie, if they lie in one piece."""
+    """One TensorProto in a file. `payload` is where its raw bytes lie, if they lie in one piece.
+
+    `valued` says whether it has values of its own in any of the fields that may hold them.
+    """
 
     span: Span
     name: str
@@ -78,6 +82,7 @@ class Tensor:
     dims: tuple[int, ...]
     payload: Span | None
     external: dict[str, str] = field(default_factory=dict)
+    valued: bool = True
 
     @property
     def nbytes(self) -> int:
@@ -108,7 +113,9 @@ def read_tensor(buffer: Buffer, start: int, stop: int) -> Tensor:
     if any(d < 0 for d in dims):
         raise Malformed(f"the tensor {name!r} has a negative dimension in {dims}")
     payload = payload or _packed(found, data_type)
-    return Tensor(Span(start, stop), name, data_type, tuple(dims), payload, external if location == 1 else {})
+    valued = any(item.number in _VALUES and item.stop > item.value for item in found)
+    outer = external if location == 1 else {}
+    return Tensor(Span(start, stop), name, data_type, tuple(dims), payload, outer, valued)
 
 
 def _packed(found: list[Field], data_type: int) -> Span | None:
@@ -155,14 +162,22 @@ def inline(payload: Span | bytes) -> list[Piece]:
     return [encode(_RAW << 3 | BYTES) + encode(len(payload)), payload]
 
 
-def check_payload(tensor: Tensor, model: Path) -> None:
-    """Refuse a tensor whose values are not all there, or more than its type and shape ask for."""
+def check_payload(tensor: Tensor, model: Path) -> Path | None:
+    """Refuse a tensor whose values are not all there, or more than its type and shape ask for.
+
+    Gives the file that holds them, where it is another than the model's.
+    """
     if tensor.external:
-        outside(tensor, model)
-    elif tensor.payload is not None and tensor.nbytes and len(tensor.payload) != tensor.nbytes:
+        return outside(tensor, model).path
+    if tensor.payload is not None and tensor.nbytes and len(tensor.payload) != tensor.nbytes:
         raise Malformed(
             f"the weight {tensor.name!r} has {len(tensor.payload)} bytes, but its type and shape ask for {tensor.nbytes}"
         )
+    if tensor.nbytes and not tensor.valued:
+        raise Malformed(
+            f"the weight {tensor.name!r} has no values, but its shape asks for {tensor.nbytes} bytes"
+        )
+    return None
 
 
 def outside(tensor: Tensor, model: Path) -> Span:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import gc
+import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
+import onnx.backend.test
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from partita.engine import Captured
-from partita.engine.onnx_capture import capture_onnx
+from partita.engine import Captured, onnx_capture
+from partita.engine.onnx_capture import affordable, capture_onnx
+from partita.engine.onnx_extract import write_parts
+from partita.engine.onnx_run import OnnxPart, RunSettings
 from partita.errors import BadReference, IllegalCut, PartitaError
 from partita.graph import DType, TensorSpec
-from partita.testing.onnx_models import NAMES, onnx_model, write_onnx
+from partita.testing.onnx_models import NAMES, onnx_model, with_weights, write_onnx
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -116,6 +122,62 @@ def test_an_unknown_level_of_optimisation_is_refused(tmp_path: Path) -> None:
     """With the levels that there are."""
     with pytest.raises(BadReference, match="'most' is no level"):
         capture_onnx(write_onnx("skip", tmp_path), optimize="most")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_a_probe_the_chain_is_the_same(name: str, tmp_path: Path) -> None:
+    """What is open is asked for all the same, so that plans for one fit the other."""
+    path = write_onnx(name, tmp_path)
+
+    assert capture_onnx(path, probe=False).chain == capture_onnx(path).chain
+
+
+def test_without_a_probe_the_runtime_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing is open, capture and cut need the onnx package alone."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    model = capture_onnx(write_onnx("branch", tmp_path), probe=False)
+    files = write_parts(model, [(0, 2), (2, len(model.chain))], tmp_path / "parts")
+
+    assert [file.path.is_file() for file in files] == [True, True]
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_a_model_is_affordable_by_its_bytes_and_those_beside_it(
+    outside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A third of the free memory, or the share that is asked for; yes where nothing is known."""
+    path = tmp_path / "model.onnx"
+    onnx.save_model(
+        onnx_model("skip"), path, save_as_external_data=outside, location="model.data", size_threshold=0
+    )
+    held = sum(file.stat().st_size for file in tmp_path.iterdir())
+    answers = []
+    for free in (3 * held, 3 * held - 1, None):
+        monkeypatch.setattr(onnx_capture, "available_memory", lambda free=free: free)
+        answers.append(affordable(path))
+
+    assert answers == [True, False, True]
+    monkeypatch.setattr(onnx_capture, "available_memory", lambda: held)
+    assert affordable(path, share=1.0)
+
+
+@pytest.mark.parametrize("light", ["squeezenet", "shufflenet"])
+def test_an_optimised_file_is_what_the_runtime_makes_of_the_original(light: str, tmp_path: Path) -> None:
+    """Optimised once and run as it is, or optimised on loading: the same bits."""
+    folder = Path(onnx.backend.test.__file__).parent / "data" / "light"
+    model = with_weights(onnx.load(folder / f"light_{light}.onnx"))
+    softmax = model.graph.node.pop()  # with weights of no meaning it hides every difference
+    model.graph.output[0].name = softmax.input[0]
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    optimised = capture_onnx(path, optimize="extended", settings=RunSettings(threads=1))
+    original = OnnxPart.load(path, RunSettings(threads=1, level="extended"))
+    values = optimised.example()
+    (found,), (wanted,) = optimised.whole(values).values(), original.forward(values).values()
+
+    assert optimised.chain.inputs == capture_onnx(path).chain.inputs
+    assert wanted.std() > 0
+    assert np.array_equal(found, wanted)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

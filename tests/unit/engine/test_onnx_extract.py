@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -115,59 +112,41 @@ def test_a_part_too_large_for_one_message_goes_outside(
         write_parts(model, [(1, 4)], tmp_path / "inline", external=False)
 
 
-def test_nothing_is_left_of_a_write_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk fills up in the middle: no file under a final name, no temporary one either."""
-
-    def full(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
+def test_the_whole_call_fails_with_one_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last part does not fit, so the first is not there either; an older one is still the older one."""
     model = capture_onnx(deep(tmp_path))
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_parts(model, [(0, 4)], tmp_path / "parts")
+    (old,) = write_parts(model, [(0, 4)], tmp_path / "parts")
+    monkeypatch.setattr(onnx_extract, "_LARGEST_INLINE", 150_000)
+    with pytest.raises(CannotCapture, match="150000 are the limit"):
+        write_parts(model, [(0, 1), (1, 4)], tmp_path / "parts", external=False)
 
-    assert list((tmp_path / "parts").iterdir()) == []
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["part-00.onnx"]
+    assert hashlib.sha256(old.path.read_bytes()).hexdigest() == old.sha256
 
 
-@pytest.mark.parametrize("failing", ["copy_file_range", "lseek"])
-def test_file_systems_that_do_not_help_cost_time_only(
-    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_threads_give_the_same_files_in_the_order_of_the_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without kernel copies and without holes the bytes are the same."""
-
-    def refused(*_: Any) -> int:
-        raise OSError(errno.EXDEV, "Invalid cross-device link")
-
+    """The largest part is written first, and listed where it belongs."""
     model = capture_onnx(deep(tmp_path))
-    (helped,) = write_parts(model, [(0, 4)], tmp_path / "helped", external=True)
-    monkeypatch.setattr(os, failing, refused)
-    monkeypatch.setattr(onnx_extract, "_CHUNK", 1 << 16)
-    (plain,) = write_parts(model, [(0, 4)], tmp_path / "plain", external=True)
+    parts = [(0, 1), (1, 4), (2, 3)]
+    many = write_parts(model, parts, tmp_path / "many")
+    monkeypatch.setattr(onnx_extract, "_MOST_THREADS", 1)
+    one = write_parts(model, parts, tmp_path / "one")
 
-    assert (plain.sha256, plain.data_sha256) == (helped.sha256, helped.data_sha256)
+    assert [(f.start, f.stop) for f in many] == parts
+    assert [(f.path.name, f.sha256, f.bytes) for f in many] == [(f.path.name, f.sha256, f.bytes) for f in one]
 
 
-def test_zeros_that_take_no_disk_take_none_in_a_part(tmp_path: Path) -> None:
-    """A weight that is a hole in its file is a hole in the part's."""
-    path = deep(tmp_path, outside=True)
-    data = tmp_path / "deep.data"
-    size = data.stat().st_size
-    with data.open("wb") as file:
-        file.truncate(size)
-        file.seek(size - 4)
-        file.write(b"\1\2\3\4")
-    if data.stat().st_blocks * 512 > size // 2:
-        pytest.skip("this file system has no sparse files")
-    onnx_extract_chunk = onnx_extract._CHUNK  # holes are looked for in ranges from this size on
-    onnx_extract._CHUNK = 1 << 12
-    try:
-        (part,) = write_parts(capture_onnx(path), [(0, 4)], tmp_path / "parts")
-    finally:
-        onnx_extract._CHUNK = onnx_extract_chunk
-    assert part.data is not None
+def test_weights_outside_that_changed_are_not_cut(tmp_path: Path) -> None:
+    """A data file that was written to is another model's."""
+    model = capture_onnx(deep(tmp_path, outside=True))
+    with (tmp_path / "deep.data").open("ab") as file:
+        file.write(b"more")
 
-    assert part.data.read_bytes().rstrip(b"\0").endswith(b"\1\2\3\4")
-    assert part.data.stat().st_blocks * 512 < size // 2
+    with pytest.raises(BadReference, match=r"deep\.data was removed or written to"):
+        write_parts(model, [(0, 4)], tmp_path / "parts")
+    assert not (tmp_path / "parts").exists()
 
 
 def test_writing_again_replaces_the_parts(tmp_path: Path) -> None:

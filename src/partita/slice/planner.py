@@ -1,0 +1,151 @@
+"""From a model file and a platform to a plan: how to prepare the model, then where to cut it.
+
+Rules: a preparation is taken only where it makes something smaller; what it changes is written into the plan, so that
+cutting repeats it; a node that no preparation makes fit is refused by name, with a platform that would take it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from ..engine import Array
+from ..engine.onnx_capture import affordable, capture_onnx
+from ..engine.onnx_model import OnnxModel
+from ..engine.onnx_run import RunSettings
+from ..errors import Infeasible
+from ..graph import Chain, Profile
+from ..plan import platforms
+from .document import Optimize, Preparation, SlicePlan, bindings
+from .order import order_score, orders
+from .question import SliceQuestion
+from .recompute import worth_recomputing
+from .room import oversized
+from .search import search, smallest_platform
+
+Wish = Literal["auto", "none", "basic", "extended"]
+# Objectives that ask for time, and so for a measurement.
+TIMED = ("latency", "cost", "throughput")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model ready to be cut, how it came to be, and what was noticed on the way."""
+
+    model: OnnxModel
+    preparation: Preparation
+    notes: tuple[str, ...] = ()
+
+    @property
+    def chain(self) -> Chain:
+        """The stages that a plan counts."""
+        return self.model.chain
+
+
+def capture(
+    path: str | Path,
+    *,
+    dims: Mapping[str, int] | None = None,
+    example: Mapping[str, Array] | None = None,
+    optimize: Wish = "auto",
+) -> Prepared:
+    """The model, optimised as a whole once; `auto` leaves that out where the machine's memory does not allow it."""
+    level: Optimize = "extended" if optimize == "auto" else optimize
+    notes: tuple[str, ...] = ()
+    if optimize == "auto" and not affordable(path):
+        level = "none"
+        notes = ("not optimised before the cut: this machine's memory is too small to load the whole model",)
+    model = capture_onnx(path, dims=dims, optimize=level, example=example)
+    return Prepared(model, Preparation(optimize=level), notes)
+
+
+def arranged(prepared: Prepared, question: SliceQuestion) -> Prepared:
+    """The same model with large nodes divided, in the better order, with cheap stages folded."""
+    return _folded(_ordered(_divided(prepared, question), question), question)
+
+
+def plan(
+    prepared: Prepared,
+    question: SliceQuestion,
+    *,
+    profile: Callable[[OnnxModel], Profile] | None = None,
+) -> tuple[Prepared, SlicePlan]:
+    """Prepare a captured model for a platform and find the best cuts; `profile` measures it where time is asked for."""
+    ready = arranged(prepared, question)
+    costs = profile(ready.model) if profile is not None else None
+    found = search(ready.chain, question, preparation=ready.preparation, profile=costs)
+    return ready, replace(found, notes=(*ready.notes, *found.notes))
+
+
+def _divided(prepared: Prepared, question: SliceQuestion) -> Prepared:
+    pieces = oversized(prepared.chain, question)
+    if not pieces:
+        return prepared
+    model = prepared.model
+    stuck = []
+    for stage, count in pieces.items():
+        division = model.division(stage)
+        if division.reason:
+            stuck.append(f"{stage!r} {division.reason}")
+        elif count > division.pieces:
+            stuck.append(f"{stage!r} would have to become {count} pieces, and {division.pieces} are the most")
+    if stuck:
+        raise Infeasible(
+            f"{len(stuck)} of the model's nodes are too large for {question.platform.name} and cannot be divided: "
+            + "; ".join(stuck),
+            fix=_larger(prepared.chain, question),
+        )
+    divide = {**prepared.preparation.divide, **pieces}
+    notes = tuple(
+        f"{stage!r} is too large for one slice and becomes {n} pieces" for stage, n in pieces.items()
+    )
+    return Prepared(
+        model.divided(pieces), replace(prepared.preparation, divide=divide), (*prepared.notes, *notes)
+    )
+
+
+def _larger(chain: Chain, question: SliceQuestion) -> str:
+    name = smallest_platform(chain, question, platforms().values())
+    return (
+        f"plan for {name}, the smallest platform that takes it: --platform {name}"
+        if name
+        else "divide the model"
+    )
+
+
+def _ordered(prepared: Prepared, question: SliceQuestion) -> Prepared:
+    """In the order that leaves the fewest bytes between stages; the file's own where none is better."""
+    bind = bindings(prepared.chain, question.batch, question.dims)
+    found = orders(prepared.chain, bind)
+    # The file's own comes first and wins where another is no better.
+    name = min(found, key=lambda name: order_score(prepared.chain, bind, found[name]))
+    if name == "file":
+        return prepared
+    return replace(
+        prepared,
+        model=prepared.model.rearranged(found[name]),
+        preparation=replace(prepared.preparation, order=name),
+    )
+
+
+def _folded(prepared: Prepared, question: SliceQuestion) -> Prepared:
+    chain = prepared.chain
+    names = worth_recomputing(chain, bindings(chain, question.batch, question.dims), prepared.model.cheap)
+    if not names:
+        return prepared
+    model = prepared.model.rearranged(recompute=names)
+    note = f"{len(names)} cheap stages are run again where they are needed instead of being sent"
+    return Prepared(model, replace(prepared.preparation, recompute=names), (*prepared.notes, note))
+
+
+def measured(threads: int = 0, batch: int = 1) -> Callable[[OnnxModel], Profile]:
+    """Measures the prepared model on this machine, with the settings that slices run with."""
+
+    def take(model: OnnxModel) -> Profile:
+        from ..profile import measure
+
+        return measure(model.with_settings(RunSettings(threads=threads)), batches=(batch,))
+
+    return take
