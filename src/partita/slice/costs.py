@@ -67,14 +67,14 @@ class Tensors:
     @property
     def given(self) -> Mask:
         """The model's inputs that somebody reads."""
-        return (self.made == GIVEN) & (self.last > GIVEN)
+        return np.asarray((self.made == GIVEN) & (self.last > GIVEN))
 
     def crossing(self, positions: Index) -> Mask:
         """Those that cross one of the positions between two slices."""
         inner = segments(np.minimum(self.last, self.count - 1), positions)
         # An answer crosses whenever it is not made in the last slice.
         later = np.where(self.answer, len(positions) - 2, inner)
-        return (self.last > GIVEN) & (later > np.maximum(segments(self.made, positions), 0))
+        return np.asarray((self.last > GIVEN) & (later > np.maximum(segments(self.made, positions), 0)))
 
     def frontier(self, kept: Mask) -> Numbers:
         """The bytes of the kept tensors at every position, both ends included."""

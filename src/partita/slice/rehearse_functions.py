@@ -75,6 +75,7 @@ class Functions:
             threads=self._terms.threads,
             exactness=self._terms.exactness,
             memory=bound or 0,
+            mapped=self.manifest.files[index].bytes,
             file=(limits.tmp or 0) if self._terms.enforce else 0,
         )
         seconds = limits.seconds if self._terms.enforce else None

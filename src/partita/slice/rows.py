@@ -16,11 +16,11 @@ from .grid import Mask, Numbers
 def reachable(fits: Mask, most: int) -> list[Mask]:
     """The positions that rows of 0, 1, ... spans can end at; stops where the end is reached or nothing new is."""
     side = len(fits)
-    reach = np.zeros(side, bool)
+    reach: Mask = np.zeros(side, bool)
     reach[0] = True
     layers, seen = [reach], reach.copy()
     while len(layers) <= most and not layers[-1][-1]:
-        reach = fits[reach].any(axis=0)
+        reach = np.asarray(fits[reach].any(axis=0))
         if not (reach & ~seen).any():
             break
         seen |= reach
@@ -36,11 +36,11 @@ def fewest(fits: Mask) -> int | None:
 
 def counts(fits: Mask, most: int) -> list[int]:
     """Every number of spans up to `most` that reaches the end."""
-    reach = np.zeros(len(fits), bool)
+    reach: Mask = np.zeros(len(fits), bool)
     reach[0] = True
     found = []
     for number in range(1, most + 1):
-        reach = fits[reach].any(axis=0)
+        reach = np.asarray(fits[reach].any(axis=0))
         if reach[-1]:
             found.append(number)
     return found
@@ -103,7 +103,7 @@ def _counted(keys: Sequence[Numbers], number: int) -> list[_Sums]:
         live = np.isfinite(layers[-1][0])
         ends = slice(-1, None) if step == number - 1 else slice(None)
         equal: Mask | None = None
-        sums = []
+        sums: _Sums = []
         for before, key in zip(layers[-1], keys, strict=True):
             total = np.full(side, np.inf)
             if live.any():

@@ -6,7 +6,7 @@ it, and only what must goes through the store; the figures of a plan are those o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from .grid import Index, Numbers
 from .question import SliceQuestion
 from .reasons import reasons, refuse
 from .room import oversized
-from .rows import cheapest, counts, fewest, smallest_maximum
+from .rows import cheapest, fewest, smallest_maximum
 from .table import Table, table
 from .transport import Choice, choices
 
@@ -85,64 +85,52 @@ def _best_row(costs: Costs) -> Row:
 
 
 def _fewest_row(costs: Costs) -> Row:
-    """The choice that stores least among those that allow the fewest slices: the more is stored, the fewer they are."""
+    """The fewest slices, the heaviest within the slack of the best; then what stores least; then fewest bytes.
+
+    The more is stored, the more is allowed: the first choice as good as the last is found by halving.
+    """
     options = choices(costs.tensors, costs.positions, costs.question)
-    number = costs.question.slices
-
-    def allowed(option: Choice) -> tuple[Table, int | None]:
-        spans = table(costs, option)
-        if number is None:
-            return spans, fewest(spans.fits)
-        return spans, number if number in counts(spans.fits, number) else None
-
-    chosen, least = allowed(options[0])
-    if len(options) > 1 and (least is None or least not in (1, number)):
-        chosen = _least_stored(allowed, options, chosen, least)
-    at = _solve(chosen)
-    if at is None:
-        raise refuse(chosen)
-    return Row(chosen, at)
-
-
-def _least_stored(
-    allowed: Callable[[Choice], tuple[Table, int | None]],
-    options: tuple[Choice, ...],
-    inline: Table,
-    least: int | None,
-) -> Table:
-    """The first option with as few slices as the last one, by halving; what everything in events allows is known."""
+    tables = {at: table(costs, options[at]) for at in sorted({0, len(options) - 1})}
+    numbers = [found for spans in tables.values() if (found := fewest(spans.fits)) is not None]
+    number = costs.question.slices or min(numbers, default=None)
+    heaviest = [_heaviest(spans, number) for spans in tables.values()]
+    if not np.isfinite(min(heaviest)):
+        raise refuse(tables[len(options) - 1])
+    most = min(heaviest) * (1 + costs.question.slack)
     low, high = 0, len(options) - 1
-    best_known, target = allowed(options[high])
-    if target is None or (least is not None and least <= target):
-        return inline if least is not None else best_known
+    if heaviest[0] <= most:
+        high = 0
     while high - low > 1:
         middle = (low + high) // 2
-        spans, found = allowed(options[middle])
-        if found is not None and found <= target:
-            high, best_known = middle, spans
-        else:
-            low = middle
-    return best_known
+        tables[middle] = table(costs, options[middle])
+        low, high = (low, middle) if _heaviest(tables[middle], number) <= most else (middle, high)
+    spans = tables[high]
+    balance = (costs.weights / max(costs.distinct, 1.0)) ** 2
+    payload = np.where(spans.fits & (costs.weights <= most), spans.moved.payload, np.inf)
+    at = cheapest([payload, balance], number)
+    if at is None:
+        raise AssertionError(most)
+    return Row(spans, at)
+
+
+def _heaviest(spans: Table, number: int | None) -> float:
+    """The least that the heaviest of so many slices can weigh; infinite where they do not fit."""
+    return smallest_maximum(np.where(spans.fits, spans.costs.weights, np.inf), number)
 
 
 def _solve(spans: Table) -> list[int] | None:
     """The best row of one table."""
-    costs, fits = spans.costs, spans.fits
+    costs = spans.costs
     question, number = costs.question, costs.question.slices
     payload = spans.moved.payload
     # Where the number of slices is given, all rows have as many.
     one = [np.ones_like(costs.weights)] if number is None else []
     balance = (costs.weights / max(costs.distinct, 1.0)) ** 2
     match question.objective:
-        case "slices":
-            number = number or fewest(fits)
-            if number is None:
-                return None
-            return _within(spans, costs.weights, 1 + question.slack, [payload, balance], number)
         case "memory":
-            return _within(spans, spans.memory, 1.0, [payload, *one], number)
+            return _within(spans, spans.memory, [payload, *one], number)
         case "throughput":
-            return _within(spans, spans.seconds, 1.0, [*one, payload], number)
+            return _within(spans, spans.seconds, [*one, payload], number)
         case "payload":
             return _least(spans, [payload, *one, balance], number)
         case "latency":
@@ -162,14 +150,10 @@ def _dollars(spans: Table) -> Numbers:
     return spans.dollars
 
 
-def _within(
-    spans: Table, peak: Numbers, slack: float, keys: list[Numbers], number: int | None
-) -> list[int] | None:
+def _within(spans: Table, peak: Numbers, keys: list[Numbers], number: int | None) -> list[int] | None:
     """First the smallest possible maximum, then the least of the keys among the rows that stay within it."""
     least = smallest_maximum(np.where(spans.fits, peak, np.inf), number)
-    if not np.isfinite(least):
-        return None
-    first = np.where(spans.fits & (peak <= least * slack), keys[0], np.inf)
+    first = np.where(spans.fits & (peak <= least), keys[0], np.inf)
     return cheapest([first, *keys[1:]], number)
 
 

@@ -71,10 +71,16 @@ class Moved:
 
     @cached_property
     def payload(self) -> Numbers:
-        """All bytes between slices: those of the event at every cut, those of the store written and read."""
+        """All bytes between slices: those of the event at every cut, those of the store written and read.
+
+        What the caller writes for the first slice and reads from the last is not between slices.
+        """
         if not (self.choice.crossing | self.choice.always).any():
             return self.crossed
-        return self.crossed + self.stored_in + self.stored_out
+        payload = self.crossed + self.stored_in
+        payload[0] = 0.0
+        payload[:, :-1] += self.stored_out[:, :-1]
+        return payload
 
 
 def bound(platform: Platform, way: str) -> float:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ..engine.onnx_run import onnx_providers
 from ..errors import PartitaError
 from .document import Exactness
 from .event import Event, FolderStore, ValueStore
@@ -38,7 +39,10 @@ _NO_MEMORY: Final = re.compile(
 
 @dataclass(frozen=True)
 class Setup:
-    """What the process is told. `memory` and `file` are hard stops in bytes; 0 where there is none."""
+    """What the process is told. `memory` and `file` are hard stops in bytes, 0 where there is none.
+
+    `mapped` is the size of the slice's files, which come on top of the memory: they are mapped, not always touched.
+    """
 
     folder: str
     index: int
@@ -46,6 +50,7 @@ class Setup:
     threads: int = 0
     exactness: Exactness | None = None
     memory: int = 0
+    mapped: int = 0
     file: int = 0
 
     def dump(self) -> str:
@@ -98,16 +103,13 @@ class CountingStore:
 
 def main(arguments: list[str]) -> int:
     """Load one slice, then answer events until the pipe ends."""
-    import numpy as np
-    import onnxruntime  # noqa: F401 - part of what a function holds before any weight
-
     setup = Setup(**json.loads(arguments[0]))
     out = os.dup(1)
     os.dup2(2, 1)
     events: queue.Queue[bytearray] = queue.Queue()
     threading.Thread(target=_listen, args=(events,), name="pipe", daemon=True).start()
+    onnx_providers()  # loads ONNX Runtime, which is part of what a function holds before any weight
     base = memory_now()
-    del np
     try:
         _stop_at(setup, base)
         start = time.perf_counter()
@@ -145,9 +147,8 @@ def _stop_at(setup: Setup, base: dict[str, int]) -> None:
     if setup.memory and base["reserved"]:
         stack, _ = resource.getrlimit(resource.RLIMIT_STACK)
         stacks = (setup.threads or os.cpu_count() or 1) * (stack if 0 < stack < 1 << 30 else 8 << 20)
-        mapped = sum(path.stat().st_size for path in Path(setup.folder).iterdir() if path.is_file())
         unused = max(0, base["reserved"] - base["anonymous"])
-        bound = setup.memory + unused + stacks + mapped
+        bound = setup.memory + unused + stacks + setup.mapped
         resource.setrlimit(resource.RLIMIT_DATA, (bound, bound))
     if setup.file:
         resource.setrlimit(resource.RLIMIT_FSIZE, (setup.file, setup.file))
@@ -185,4 +186,3 @@ def _fail(out: int, code: str, problem: str, fix: str) -> int:
     said: dict[str, Any] = {"code": code, "problem": problem, "fix": fix, "memory": memory_now()}
     _send(out, FAILED, [json.dumps(said).encode()])
     return 1
-

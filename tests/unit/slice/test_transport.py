@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -137,6 +138,18 @@ def test_more_is_stored_where_that_allows_fewer_slices() -> None:
 
     assert len(plan("auto", slices=None, place=place).slices) == 2
     assert plan("auto", slices=None, place=place).stored == ("big",)
+
+
+def test_no_more_is_stored_than_the_fewest_slices_ask_for() -> None:
+    """Every cut is needed, and only what is larger than an event is stored."""
+    names = ("x", "a", "b", "c", "d", "e", "f", "y")
+    sizes = (6, 70, 60, 18, 50, 40, 30, 3)
+    tensors = {n: TensorSpec(n, DType.INT8, (size,)) for n, size in zip(names, sizes, strict=True)}
+    stages = tuple(Stage(f"make {b}", (a,), (b,), (f"w{b}",)) for a, b in pairwise(names))
+    chain = Chain("row", "none", stages, tensors, ("x",), ("y",), {f"w{n}": 10 for n in names[1:]})
+    place = replace(PLACE, limits=Limits(package=10), event=20)
+
+    assert plan("auto", slices=None, place=place, chain=chain).stored == ("a", "b", "d", "e", "f")
 
 
 def test_a_fixed_function_size_decides_how_fast_work_is() -> None:
