@@ -21,8 +21,9 @@ Every command prints tables for people on a terminal, and one JSON document with
 stderr. Exit codes: 0 done, 2 what was asked cannot be done, 3 this machine failed, 4 the other side failed, 5 a platform's
 limits do not allow it, {EXIT_DEFECT} a defect of Partita, {EXIT_INTERRUPTED} interrupted; see [errors](errors.md).
 
-Two environment variables: `PARTITA_TRACEBACK=1` shows the traceback of an error; `COLUMNS` sets the width of tables that
-are not printed on a terminal.
+Three environment variables: `PARTITA_TRACEBACK=1` shows the traceback of an error; `COLUMNS` sets the width of tables that
+are not printed on a terminal; `ORT_DISABLE_TELEMETRY` is set to 1, so that ONNX Runtime reports nothing, unless you set
+it yourself.
 """
 
 

@@ -106,7 +106,7 @@ class SliceOptions:
 
     def capture(self, path: Path, example: Mapping[str, Array] | None = None) -> Prepared:
         """The model, prepared as far as that does not depend on the platform."""
-        return capture(path, dims=self.dims(), example=example, optimize=self.optimize)
+        return capture(path, example=example, optimize=self.optimize)
 
     def clock(self) -> Callable[[OnnxModel], Profile] | None:
         """Where seconds come from: a file, this machine, or nowhere."""

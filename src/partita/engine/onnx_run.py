@@ -8,6 +8,7 @@ every graph optimisation off, which is what makes split equal to whole bit for b
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ _LEVELS = {
     "extended": "ORT_ENABLE_EXTENDED",
     "all": "ORT_ENABLE_ALL",
 }
+# ONNX Runtime 1.31 reports to its maker and writes a file for it, unless this is set before it is imported. A user
+# who wants that says so by setting it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # Under this key a part file says which part it is, so that it can be loaded without the model.
 METADATA = "partita.part"
 # ONNX Runtime logs to stderr from C++; what fails also raises, and that is where we report it.

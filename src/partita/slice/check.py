@@ -13,12 +13,13 @@ from typing import Literal
 from ..engine.onnx_model import OnnxModel
 from ..errors import BadDocument, Infeasible
 from ..graph import Chain, Profile, print_seconds, print_size
-from ..plan import Limits, Platform, platforms
+from ..plan import Limits, Platform
 from .document import SlicePlan, bindings
-from .planner import Prepared, arranged
+from .planner import Prepared, arranged, larger_platform, with_room
 from .question import SliceQuestion
 from .room import oversized
-from .search import search, smallest_platform
+from .search import search
+from .slicer import steady
 
 # divided: too large as it is, and made smaller; avoided: too large to be sent, and not sent.
 Status = Literal["pass", "fail", "divided", "avoided", "unknown"]
@@ -79,7 +80,7 @@ def check(
     costs = profile(ready.model) if profile is not None else None
     problem = advice = ""
     try:
-        plan = search(ready.chain, question, preparation=ready.preparation, profile=costs)
+        plan = search(ready.chain, with_room(question), preparation=ready.preparation, profile=costs)
     except Infeasible as error:
         problem = error.problem
         advice = remedy(ready.chain, question) or error.fix
@@ -116,13 +117,13 @@ def remedy(chain: Chain, question: SliceQuestion) -> str:
         if other == question:
             continue
         try:
-            plan = search(chain, replace(other, objective="slices"))
+            plan = search(chain, with_room(replace(other, objective="slices")))
         except (Infeasible, BadDocument):
             continue
         found.append(words.format(n=len(plan.slices)))
     if found:
         return "use " + " or ".join(dict.fromkeys(found[:2]))
-    larger = smallest_platform(chain, question, platforms().values())
+    larger = larger_platform(chain, question)
     return f"choose a larger platform: --platform {larger}" if larger else ""
 
 
@@ -146,7 +147,7 @@ def _nodes(prepared: Prepared, question: SliceQuestion) -> Iterator[Row]:
         status: Status = "pass" if bound is None or need <= bound else "fail"
         yield Row("largest node", name, need, bound, status, "exact")
         return
-    division = prepared.model.division(name)
+    division = steady(prepared.model).division(name)
     possible = not division.reason and pieces <= division.pieces
     fix = f"is divided into {pieces} by {division.axis}" if possible else division.reason
     yield Row("largest node", name, need, bound, "divided" if possible else "fail", "exact", fix)

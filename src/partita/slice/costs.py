@@ -14,7 +14,7 @@ from ..errors import BadDocument, UnboundDimension
 from ..graph import GIVEN, Chain, Profile, TensorSpec, symbols
 from .document import bindings
 from .grid import Index, Mask, Numbers, Rectangles, Uses, segments
-from .question import TIMED, SliceQuestion
+from .question import ACTIVATIONS, TIMED, SliceQuestion
 
 # Above so many legal positions the tables would take gigabytes; see `_thinned`.
 MOST = 2_500
@@ -166,7 +166,10 @@ class Costs:
             positions=positions,
             weights=weights,
             active=active,
-            held=runtime + question.weight_copies * weights + active,
+            held=runtime
+            + weights
+            + (question.weight_copies - 1) * _largest(chain, positions)
+            + ACTIVATIONS * active,
             compute=None if profile is None else _seconds(profile, positions, question.batch),
             threads=1 if profile is None else max(profile.device.threads, 1),
             distinct=float(sum(chain.params[name] for name in used)),
@@ -195,6 +198,18 @@ def _weights(chain: Chain, positions: Index) -> Numbers:
     uses = Uses.of(table[:, 0], table[:, 1], given, positions)
     amounts = np.fromiter(chain.params.values(), np.float64, len(place))
     return uses.within(amounts, len(positions))
+
+
+def _largest(chain: Chain, positions: Index) -> Numbers:
+    """Bytes of the largest parameter used in every span."""
+    each = np.array(
+        [max((chain.params[n] for n in stage.params), default=0) for stage in chain.stages], float
+    )
+    table = np.where(np.arange(len(chain))[None, :] >= positions[:, None], each[None, :], 0.0)
+    np.maximum.accumulate(table, axis=1, out=table)
+    largest = np.zeros((len(positions), len(positions)))
+    largest[:, 1:] = table[:, positions[1:] - 1]
+    return largest
 
 
 def _active(

@@ -24,10 +24,15 @@ from .question import SliceQuestion
 from .recompute import worth_recomputing
 from .room import oversized
 from .search import search, smallest_platform
+from .slicer import divided, steady
 
 Wish = Literal["auto", "none", "basic", "extended"]
 # Objectives that ask for time, and so for a measurement.
 TIMED = ("latency", "cost", "throughput")
+# The head of an event names its tensors: 64 to 200 bytes each, and up to 63 of padding.
+ENVELOPE = 8 << 10
+# Platforms that are whole machines; all others run functions.
+MACHINES = ("process", "edge-", "container-")
 
 
 @dataclass(frozen=True)
@@ -47,17 +52,19 @@ class Prepared:
 def capture(
     path: str | Path,
     *,
-    dims: Mapping[str, int] | None = None,
     example: Mapping[str, Array] | None = None,
     optimize: Wish = "auto",
 ) -> Prepared:
-    """The model, optimised as a whole once; `auto` leaves that out where the machine's memory does not allow it."""
+    """The model, optimised as a whole once; `auto` leaves that out where the machine's memory does not allow it.
+
+    Open dimensions stay open: the question binds them for planning, and slices take any size that the model takes.
+    """
     level: Optimize = "extended" if optimize == "auto" else optimize
     notes: tuple[str, ...] = ()
     if optimize == "auto" and not affordable(path):
         level = "none"
         notes = ("not optimised before the cut: this machine's memory is too small to load the whole model",)
-    model = capture_onnx(path, dims=dims, optimize=level, example=example)
+    model = capture_onnx(path, optimize=level, example=example)
     return Prepared(model, Preparation(optimize=level), notes)
 
 
@@ -75,8 +82,20 @@ def plan(
     """Prepare a captured model for a platform and find the best cuts; `profile` measures it where time is asked for."""
     ready = arranged(prepared, question)
     costs = profile(ready.model) if profile is not None else None
-    found = search(ready.chain, question, preparation=ready.preparation, profile=costs)
+    found = search(ready.chain, with_room(question), preparation=ready.preparation, profile=costs)
     return ready, replace(found, notes=(*ready.notes, *found.notes))
+
+
+def with_room(question: SliceQuestion) -> SliceQuestion:
+    """The same question with a little left free in every event, for names, shapes and padding."""
+    limits = question.platform.limits
+
+    def less(bound: int | None) -> int | None:
+        return bound - ENVELOPE if bound is not None and bound > 4 * ENVELOPE else bound
+
+    tighter = replace(limits, payload_in=less(limits.payload_in), payload_out=less(limits.payload_out))
+    place = replace(question.platform, limits=tighter, event=less(question.platform.event))
+    return replace(question, platform=place)
 
 
 def _divided(prepared: Prepared, question: SliceQuestion) -> Prepared:
@@ -86,7 +105,7 @@ def _divided(prepared: Prepared, question: SliceQuestion) -> Prepared:
     model = prepared.model
     stuck = []
     for stage, count in pieces.items():
-        division = model.division(stage)
+        division = steady(model).division(stage)
         if division.reason:
             stuck.append(f"{stage!r} {division.reason}")
         elif count > division.pieces:
@@ -102,17 +121,22 @@ def _divided(prepared: Prepared, question: SliceQuestion) -> Prepared:
         f"{stage!r} is too large for one slice and becomes {n} pieces" for stage, n in pieces.items()
     )
     return Prepared(
-        model.divided(pieces), replace(prepared.preparation, divide=divide), (*prepared.notes, *notes)
+        divided(model, pieces), replace(prepared.preparation, divide=divide), (*prepared.notes, *notes)
     )
 
 
 def _larger(chain: Chain, question: SliceQuestion) -> str:
-    name = smallest_platform(chain, question, platforms().values())
-    return (
-        f"plan for {name}, the smallest platform that takes it: --platform {name}"
-        if name
-        else "divide the model"
-    )
+    name = larger_platform(chain, question)
+    if name:
+        return f"plan for {name}, the smallest platform of its kind that takes it: --platform {name}"
+    return "choose a place with more memory for a whole model, such as container-4gb, or a smaller model"
+
+
+def larger_platform(chain: Chain, question: SliceQuestion) -> str:
+    """The smallest platform that takes the model: of functions where functions were asked for. Empty if none does."""
+    here = question.platform.name.startswith(MACHINES)
+    like = [p for p in platforms().values() if p.name.startswith(MACHINES) == here]
+    return smallest_platform(chain, with_room(question), like)
 
 
 def _ordered(prepared: Prepared, question: SliceQuestion) -> Prepared:
@@ -136,7 +160,8 @@ def _folded(prepared: Prepared, question: SliceQuestion) -> Prepared:
     if not names:
         return prepared
     model = prepared.model.rearranged(recompute=names)
-    note = f"{len(names)} cheap stages are run again where they are needed instead of being sent"
+    many = "1 cheap stage is" if len(names) == 1 else f"{len(names)} cheap stages are"
+    note = f"{many} run again where needed instead of being sent"
     return Prepared(model, replace(prepared.preparation, recompute=names), (*prepared.notes, note))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import Infeasible
 from ..graph import print_seconds
 from .costs import Costs
-from .question import SliceQuestion
+from .question import ACTIVATIONS, SliceQuestion
 from .rows import cheapest, counts, fewest, smallest_maximum
 from .table import Limit, Table
 
@@ -147,7 +147,8 @@ def _way_out(costs: Costs, limit: Limit, a: int, b: int) -> str:
         return f"choose a place that is faster than {place} or allows more time, or a smaller batch"
     if limit.name == "memory" and question.function_memory is not None:
         return f"order larger functions: at least {amount('', float(np.ceil(limit.taken(a, b))))} each"
-    if limit.name == "memory" and costs.active[a, b] > question.weight_copies * costs.weights[a, b]:
+    weights = question.weight_copies * costs.weights[a, b]
+    if limit.name == "memory" and ACTIVATIONS * costs.active[a, b] > weights:
         return f"choose a smaller batch or smaller dims, or a place with more memory than {place}"
     return f"divide it into pieces, or choose a place with more {limit.name} than {place}"
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..graph import Chain
 from .costs import Tensors
-from .question import SliceQuestion
+from .question import ACTIVATIONS, SliceQuestion
 
 # How much of the room a piece may fill.
 HEADROOM = 0.95
@@ -24,7 +24,7 @@ def oversized(chain: Chain, question: SliceQuestion) -> dict[str, int]:
     size = dict(zip(tensors.names, tensors.size, strict=True))
     alone = np.array([sum(size[n] for n in {*s.inputs, *s.outputs}) for s in chain.stages])
     weights = np.array([sum(chain.params[n] for n in set(s.params)) for s in chain.stages], float)
-    memory = (question.memory - limits.runtime_memory - alone) / question.weight_copies
+    memory = (question.memory - limits.runtime_memory - ACTIVATIONS * alone) / question.weight_copies
     rooms = [
         np.full(len(chain), float(most - limits.runtime(name)))
         for name, most in (("package", limits.package), ("storage", limits.storage), ("tmp", limits.tmp))

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,12 +19,14 @@ from ..engine import Array
 from ..engine.onnx_capture import capture_onnx
 from ..engine.onnx_extract import OnnxPartFile, write_parts
 from ..engine.onnx_model import OnnxModel
-from ..errors import BadDocument, BadReference
+from ..errors import BadDocument, BadReference, CannotCapture, PartitaError, PlanMismatch
 from ..graph import Chain
 from .document import Exactness, Preparation, Slice, SlicePlan, bindings
 from .manifest import MANIFEST, Manifest, SliceFile, read_manifest, write_manifest
 
 STEM = "slice"
+# AWS Lambda gives a function six processors at most, others eight.
+PROCESSORS = 8
 UNPREPARED = Preparation()
 
 
@@ -37,25 +40,45 @@ def prepare(
 ) -> OnnxModel:
     """The model as a plan means it: optimised once, large nodes divided, put in a row, cheap stages folded.
 
-    `batch` and `dims` are those that the plan was made with: they decide between orders; they do not fix the model.
+    `batch` and `dims` are those that the plan was made with: they bind open dimensions and decide between orders.
+    Raises PlanMismatch where a node that the preparation names is not there: it was made for another model.
     """
-    model = capture_onnx(path, optimize=preparation.optimize, example=example)
-    if preparation.divide:
-        model = model.divided(preparation.divide)
+    model = capture_onnx(path, dims=dims, optimize=preparation.optimize, example=example)
     order = None
-    if preparation.order != "file":
-        from .order import orders
-
-        order = orders(model.chain, bindings(model.chain, batch, dims or {})).get(preparation.order)
-        if order is None:
-            raise BadDocument(
-                "slice plan",
-                [f"preparation.order: {preparation.order!r} is no order"],
-                fix="let `partita slice plan` write it again",
-            )
-    if order is not None or preparation.recompute:
-        model = model.rearranged(order, preparation.recompute)
+    try:
+        if preparation.divide:
+            model = divided(model, preparation.divide)
+        if preparation.order != "file":
+            order = _order(model.chain, preparation.order, bindings(model.chain, batch, dims or {}))
+        if order is not None or preparation.recompute:
+            model = model.rearranged(order, preparation.recompute)
+    except (BadDocument, CannotCapture) as error:
+        raise PlanMismatch(
+            f"the plan does not fit {path}, it was made for another model: {error.problem}",
+            fix=f"plan this model: partita slice plan {path} -o plan.json",
+        ) from error
     return model
+
+
+def _order(chain: Chain, name: str, bind: Mapping[str, int]) -> tuple[int, ...]:
+    from .order import orders
+
+    found = orders(chain, dict(bind))
+    if name not in found:
+        raise BadDocument(
+            "slice plan", [f"preparation.order: {name!r} is not one of {', '.join(found)}"], fix="plan again"
+        )
+    return found[name]
+
+
+def steady(model: OnnxModel) -> OnnxModel:
+    """The model as it would run on many processors: pieces that are equal there are equal on fewer."""
+    return model.with_settings(replace(model.settings, threads=max(PROCESSORS, os.cpu_count() or 1)))
+
+
+def divided(model: OnnxModel, pieces: Mapping[str, int]) -> OnnxModel:
+    """Large nodes in pieces that give the same bits on every machine that functions are likely to run on."""
+    return steady(model).divided(pieces).with_settings(model.settings)
 
 
 def equal_nodes(chain: Chain, slices: int) -> tuple[int, ...]:
@@ -148,27 +171,49 @@ def _manifest(
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
     """A scratch folder beside `folder` that takes its place when all went well, and is gone when not."""
-    _check_ours(folder)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        # A link stays a link: what it points to is replaced.
+        place = folder.resolve()
+        _check_ours(folder)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{place.name[:100]}-", dir=place.parent))
     except OSError as error:
-        raise BadReference(
-            f"{folder}: {error.strerror}: cannot write beside it", fix="choose a folder that you may write to"
-        ) from None
+        raise _unwritable(folder, error) from None
     try:
         yield scratch
         scratch.chmod(0o777 & ~_umask())
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-            folder.rename(old / "old")
-            scratch.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            scratch.rename(folder)
+        try:
+            _move(scratch, place)
+        except OSError as error:
+            raise _unwritable(folder, error) from None
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
+
+
+def _move(scratch: Path, place: Path) -> None:
+    """Put the scratch folder in its place; what was there comes back where that fails."""
+    if not place.exists():
+        scratch.rename(place)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{place.name[:100]}-", dir=place.parent))
+    try:
+        place.rename(aside / "old")
+        try:
+            scratch.rename(place)
+        except BaseException:
+            (aside / "old").rename(place)
+            raise
+    except BaseException:
+        aside.rmdir()
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _unwritable(folder: Path, error: OSError) -> BadReference:
+    return BadReference(
+        f"{folder}: {error.strerror}: cannot write there", fix="choose a folder that you may write to"
+    )
 
 
 def _umask() -> int:
@@ -183,6 +228,11 @@ def _check_ours(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise BadReference(f"{folder} is a file, not a folder", fix="choose another name for the slices")
+    if folder.samefile(Path.cwd()):
+        raise BadReference(
+            f"{folder} is the folder that you are in, and cannot be replaced",
+            fix="name another, such as slices",
+        )
     held = {path.name for path in folder.iterdir()}
     if not held:
         return
@@ -191,7 +241,14 @@ def _check_ours(folder: Path) -> None:
             f"{folder} holds other files and no slices, and is not replaced",
             fix="choose an empty or a new folder",
         )
-    foreign = held - {MANIFEST} - {n for f in read_manifest(folder, check=False).files for n in f.names}
+    try:
+        manifest = read_manifest(folder, check=False)
+    except PartitaError as error:
+        raise BadReference(
+            f"{folder} is not replaced, because what belongs to the slices in it cannot be told: {error.problem}",
+            fix="remove the folder, or choose another",
+        ) from None
+    foreign = held - {MANIFEST} - {n for f in manifest.files for n in f.names}
     if foreign:
         raise BadReference(
             f"{folder} holds files that are no slices, such as {min(foreign)!r}, and is not replaced",

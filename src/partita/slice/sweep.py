@@ -16,7 +16,7 @@ from ..engine.onnx_model import OnnxModel
 from ..errors import BadDocument, Infeasible, LimitExceeded
 from ..graph import Profile
 from .document import SlicePlan
-from .planner import Prepared, arranged
+from .planner import Prepared, arranged, with_room
 from .question import SliceQuestion
 from .rehearse import rehearse
 from .rehearse_report import Rehearsal
@@ -64,7 +64,7 @@ def _planned(
 ) -> Iterator[Point]:
     for count in counts:
         try:
-            asked = replace(question, slices=count)
+            asked = with_room(replace(question, slices=count))
             yield Point(count, search(ready.chain, asked, preparation=ready.preparation, profile=costs))
         except (Infeasible, BadDocument) as error:
             yield Point(count, None, error.problem)

@@ -139,6 +139,9 @@ def _storing(costs: Costs, flow: Moved) -> Numbers:
 def _rounded(costs: Costs, memory: Numbers) -> Numbers:
     """The next size that a function can be ordered with, up to the largest."""
     platform = costs.question.platform
+    if platform.memory_choices:
+        choices = np.array([c for c in platform.memory_choices if c <= costs.question.memory], float)
+        return choices[np.minimum(np.searchsorted(choices, memory), len(choices) - 1)]
     steps = np.ceil(memory / platform.memory_step)
     steps *= platform.memory_step
     # A span without stages takes nothing, and nothing is divided by.
@@ -189,9 +192,15 @@ def _faster(costs: Costs, function: Numbers, waiting: Numbers, full: float) -> N
 
 def _dollars(costs: Costs, flow: Moved, function: Numbers, seconds: Numbers, cold: Numbers) -> Numbers:
     """What one call of every span costs; what the first one adds is billed like work."""
-    prices = costs.question.platform.prices
-    billed = seconds + cold if costs.question.cold else seconds
+    platform = costs.question.platform
+    prices = platform.prices
+    worked = np.maximum(seconds + cold if costs.question.cold else seconds, prices.billed_least)
+    if prices.billed_step:
+        worked = np.ceil(worked / prices.billed_step - _ROUNDING) * prices.billed_step
+    rate = prices.gb_second * function / _GIB
+    if prices.cpu_second:
+        sizes, where = np.unique(function, return_inverse=True)
+        cpus = np.array([platform.processors(int(size)) for size in sizes])
+        rate = rate + prices.cpu_second * cpus[where].reshape(function.shape)
     fixed = prices.request + prices.transition
-    return np.asarray(
-        prices.gb_second * function / _GIB * billed + fixed + prices.put * flow.puts + prices.get * flow.gets
-    )
+    return np.asarray(rate * worked + fixed + prices.put * flow.puts + prices.get * flow.gets)

@@ -45,18 +45,18 @@ def test_every_slice_has_a_line_and_its_reason() -> None:
 
     assert text.splitlines() == [
         "four on place: 2 slices for slices, transport inline",
-        "  slice 0 [0:2] s0 .. s1: weights 80 B, memory 510 B, function of 512 B, event 50 B in, 50 B out",
+        "  slice 0 [0:2] s0 .. s1: weights 80 B, memory 770 B, function of 832 B, event 50 B in, 50 B out",
         "    ends here: package: with 's2' it would be 120 B of 90 B",
-        "  slice 1 [2:4] s2 .. s3: weights 80 B, memory 510 B, function of 512 B, event 50 B in, 50 B out",
+        "  slice 1 [2:4] s2 .. s3: weights 80 B, memory 770 B, function of 832 B, event 50 B in, 50 B out",
         "    ends here: the model ends here",
-        "total: 50 B between slices, largest slice 80 B, most memory 510 B, 40 B of weights in more than one slice",
+        "total: 50 B between slices, largest slice 80 B, most memory 770 B, 40 B of weights in more than one slice",
     ]
 
 
 def test_what_is_stored_and_measured_is_told_where_it_exists() -> None:
     """Store, seconds and dollars appear with the plans that have them."""
     chain = four()
-    question = SliceQuestion(PLACE, transport="store", objective="latency", function_memory=576)
+    question = SliceQuestion(PLACE, transport="store", objective="latency", function_memory=832)
     text = explain(search(chain, question, profile=timed(chain)), chain)
 
     assert "store 0 B in, 50 B out, 1s" in text
@@ -78,7 +78,7 @@ def test_a_plan_without_totals_and_with_notes_is_told_too() -> None:
     assert "function of" not in lines[1]
     assert lines[-3:] == [
         "note: one slice holds the whole model, and nothing has to cross",
-        "other: 1 slice, auto: 0 B between slices, largest slice 120 B, most memory 490 B",
+        "other: 1 slice, auto: 0 B between slices, largest slice 120 B, most memory 710 B",
         "other: 1 slice, auto",
     ]
 

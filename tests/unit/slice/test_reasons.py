@@ -46,7 +46,7 @@ def timed(chain, *seconds):
         ({"package": 1_080, "runtime_package": 1_000}, "package: with 's2' it would be 1.12 KB of 1.08 KB"),
         ({"tmp": 80}, "tmp: with 's2' it would be 120 B of 80 B"),
         ({"storage": 80}, "storage: with 's2' it would be 120 B of 80 B"),
-        ({"memory": 195}, "memory: with 's2' it would be 273 B of 195 B"),
+        ({"memory": 195}, "memory: with 's2' it would be 235 B of 195 B"),
     ],
 )
 def test_each_limit_of_weights_is_named(limits, reason) -> None:
@@ -115,7 +115,7 @@ def test_a_cold_request_is_named() -> None:
         (limited(package=30), "'s0' alone takes 40 B of 30 B package (1.33x)", "divide it into pieces"),
         (
             limited(memory=60),
-            "'s0' alone takes 108 B of 60 B memory (weights 40 B, activations 14 B, events 14 B)",
+            "'s0' alone takes 136 B of 60 B memory (weights 40 B, activations 14 B, events 14 B)",
             "divide it into pieces",
         ),
         (limited(tmp=10), "'s0' alone takes 40 B of 10 B tmp (4x)", "more tmp than store"),

@@ -126,7 +126,9 @@ def simulate(chain, question, profile, ends, stored):
         passed = ((event | made) - stored) & later(b)
         figures = Figures(chain.part_bytes(a, b), 0, total(event), total(passed), total(got), total(put))
         figures.calls = (len(got), len(put))
-        figures.memory = held(chain, size, a, b, read, profile)
+        largest = max((chain.params[n] for n in chain.part_params(a, b)), default=0)
+        figures.memory = 3 * held(chain, size, a, b, read, profile)
+        figures.memory += largest * (question.weight_copies - 1)
         rows.append(figures)
         event, store = passed, store | put
     assert set(chain.outputs) <= event | store
@@ -157,7 +159,7 @@ def price(f, question, profile, a, b):
     p, limits = question.platform, question.platform.limits
     f.memory += (
         limits.runtime_memory
-        + question.weight_copies * f.weights
+        + f.weights
         + p.payload_growth * (f.event_in + f.event_out)
     )
     cpu = max(1, profile.device.threads) * p.memory_per_cpu if profile else 0
