@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -49,6 +50,7 @@ def cut(
     """
     screen = Screen(as_json=json)
     if plan is not None:
+        _alone(options)
         found = read_noun(SlicePlan, plan, fix="write one: partita slice plan MODEL.onnx -o plan.json")
         captured = prepare(model, found.preparation, batch=found.batch, dims=found.dims)
     else:
@@ -58,7 +60,8 @@ def cut(
                 ["neither --plan, --slices nor --platform says how to cut"],
                 fix="give one, such as --platform aws-lambda or --slices 5",
             )
-        ready, found = plan_model(options.capture(model), options.question(), profile=options.clock())
+        question = replace(options.question(), prepack=prepack)
+        ready, found = plan_model(options.capture(model), question, profile=options.clock())
         captured = ready.model
     manifest = cut_model(captured, found, output, exactness=exactness, prepack=prepack)
     show_slices(screen, manifest)
@@ -67,6 +70,17 @@ def cut(
     screen.say(f"written to {output}; check them: partita slice verify {model} {output}")
     screen.result(dump(manifest, indent=None))
     return 0
+
+
+def _alone(options: SliceOptions) -> None:
+    """Refuse to cut by a plan and by wishes at the same time: one of them would be ignored."""
+    given = [f.name for f in fields(options) if getattr(options, f.name) != getattr(DEFAULTS, f.name)]
+    if given:
+        raise BadDocument(
+            "slice cut",
+            [f"--{name}: the plan says this already" for name in given],
+            fix="leave it out, or plan anew: leave --plan out",
+        )
 
 
 def show_slices(screen: Screen, manifest: Manifest) -> None:
@@ -95,7 +109,8 @@ def show_slices(screen: Screen, manifest: Manifest) -> None:
     ]
     total = sum(file.bytes for file in manifest.files)
     title = (
-        f"{plan.model} in {len(rows)} slices for {plan.platform}, {print_size(total)}, {manifest.exactness}"
+        f"{plan.model} in {counted(len(rows), 'slice')} for {plan.platform}, {print_size(total)}, "
+        f"{manifest.exactness}"
     )
     screen.table(title, columns, rows)
 
@@ -144,7 +159,10 @@ def verify(
         for name, gap in found.absolute.items()
     ]
     columns = [Column("output"), Column("largest difference", right=True), Column("relative", right=True)]
-    title = f"{found.model} in {found.slices} slices ({found.exactness}) against the whole at {found.level}, {found.runs} inputs"
+    title = (
+        f"{found.model} in {counted(found.slices, 'slice')} ({found.exactness}) against the whole "
+        f"at {found.level}, {counted(found.runs, 'input')}"
+    )
     screen.table(title, columns, rows)
     verdict = (
         "equal bit for bit"

@@ -76,13 +76,16 @@ def sweep(
             progress=bar,
         )
     if not any(point.plan for point in points):
-        raise Infeasible(points[-1].problem, fix="see what fails: partita slice check MODEL --platform NAME")
+        raise Infeasible(
+            f"none of these numbers of slices is possible: {points[-1].problem}",
+            fix=f"see what is: partita slice check {model} --platform {options.platform}",
+        )
     columns, rows = _table(points, rehearsed=rehearse)
     title = f"{prepared.chain.name} on {options.platform}, by the number of slices"
     screen.table(title, [Column(name, right=True) for name in columns], rows)
     for point in points:
         if point.problem:
-            screen.say(f"{point.slices} slices: {point.problem}")
+            screen.say(f"in {point.slices}: {point.problem}")
     if output is not None:
         write_text(
             output, page(title, _panels(points), [Table("All figures", columns, rows, frozenset(columns))])

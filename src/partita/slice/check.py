@@ -12,7 +12,7 @@ from typing import Literal
 
 from ..engine.onnx_model import OnnxModel
 from ..errors import BadDocument, Infeasible
-from ..graph import Chain, Profile, print_seconds, print_size
+from ..graph import Chain, Profile, print_size
 from ..plan import Limits, Platform
 from .document import SlicePlan, bindings
 from .planner import Prepared, arranged, larger_platform, with_room
@@ -84,7 +84,7 @@ def check(
     except Infeasible as error:
         problem = error.problem
         advice = remedy(ready.chain, question) or error.fix
-        plan = search(ready.chain, _unbounded(question), preparation=ready.preparation, profile=costs)
+        plan = _closest(ready, question, costs)
     rows += [
         row if row.status != "fail" else replace(row, fix=advice)
         for row in plan_rows(plan, ready.chain, question.platform, timed=costs is not None)
@@ -107,13 +107,23 @@ def check_plan(plan: SlicePlan, chain: Chain, platform: Platform) -> Report:
 
 def remedy(chain: Chain, question: SliceQuestion) -> str:
     """What would make it fit, found by trying: more slices, the store, a larger platform; empty if nothing does."""
-    tries = (
-        (replace(question, slices=None), "--slices {n}"),
-        (replace(question, transport="auto"), "--transport auto"),
-        (replace(question, slices=None, transport="auto"), "--slices {n} --transport auto"),
-    )
+    more, stored = replace(question, slices=None), replace(question, transport="auto")
+    tries = (("--slices {n}", more), ("--transport auto", stored))
+    # Both at once only where neither helps by itself.
+    both = (("--slices {n} --transport auto", replace(more, transport="auto")),)
+    found = _working(chain, question, tries) or _working(chain, question, both)
+    if found:
+        return "use " + " or ".join(found)
+    larger = larger_platform(chain, question)
+    return f"choose a larger platform: --platform {larger}" if larger else ""
+
+
+def _working(
+    chain: Chain, question: SliceQuestion, tries: Sequence[tuple[str, SliceQuestion]]
+) -> tuple[str, ...]:
+    """The options that make it fit, of those to try."""
     found = []
-    for other, words in tries:
+    for words, other in tries:
         if other == question:
             continue
         try:
@@ -121,18 +131,25 @@ def remedy(chain: Chain, question: SliceQuestion) -> str:
         except (Infeasible, BadDocument):
             continue
         found.append(words.format(n=len(plan.slices)))
-    if found:
-        return "use " + " or ".join(dict.fromkeys(found[:2]))
-    larger = larger_platform(chain, question)
-    return f"choose a larger platform: --platform {larger}" if larger else ""
+    return tuple(found)
 
 
-def _unbounded(question: SliceQuestion) -> SliceQuestion:
-    limits = question.platform.limits
-    free = replace(UNBOUNDED, runtime_memory=limits.runtime_memory, runtime_package=limits.runtime_package)
-    return replace(
-        question, platform=replace(question.platform, limits=free, event=None), function_memory=None
+def _closest(ready: Prepared, question: SliceQuestion, costs: Profile | None) -> SlicePlan:
+    """The plan that keeps what can be kept, so that only what cannot fails: payloads go first, then all limits."""
+    place = question.platform
+    sent = replace(place.limits, payload_in=None, payload_out=None)
+    free = replace(
+        UNBOUNDED,
+        runtime_memory=place.limits.runtime_memory,
+        runtime_package=place.limits.runtime_package,
     )
+    try:
+        kept = replace(question, platform=replace(place, limits=sent, event=None))
+        return search(ready.chain, kept, preparation=ready.preparation, profile=costs)
+    except Infeasible:
+        unbounded = replace(place, limits=free, event=None)
+        asked = replace(question, platform=unbounded, function_memory=None)
+        return search(ready.chain, asked, preparation=ready.preparation, profile=costs)
 
 
 def _nodes(prepared: Prepared, question: SliceQuestion) -> Iterator[Row]:
@@ -223,4 +240,6 @@ def amount(row: Row, value: float | None) -> str:
     """A need or a bound in its unit."""
     if value is None:
         return "-"
-    return print_seconds(float(f"{value:.3g}")) if row.check == "time" else print_size(round(value))
+    if row.check != "time":
+        return print_size(round(value))
+    return f"{value * 1e3:.3g} ms" if 0 < value < 1 else f"{value:.3g} s"

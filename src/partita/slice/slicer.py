@@ -40,10 +40,10 @@ def prepare(
 ) -> OnnxModel:
     """The model as a plan means it: optimised once, large nodes divided, put in a row, cheap stages folded.
 
-    `batch` and `dims` are those that the plan was made with: they bind open dimensions and decide between orders.
+    `batch` and `dims` are those that the plan was made with: they decide between orders, and do not fix the model.
     Raises PlanMismatch where a node that the preparation names is not there: it was made for another model.
     """
-    model = capture_onnx(path, dims=dims, optimize=preparation.optimize, example=example)
+    model = capture_onnx(path, optimize=preparation.optimize, example=example)
     order = None
     try:
         if preparation.divide:

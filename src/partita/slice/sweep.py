@@ -81,8 +81,7 @@ def _rehearsed(
     with tempfile.TemporaryDirectory(prefix="partita-") as scratch:
         folder = Path(scratch) / "slices"
         cut(ready.model, plan, folder, prepack=question.prepack)
-        given = values if values is not None else ready.model.example(question.batch)
         try:
-            return replace(point, rehearsal=rehearse(folder, given, question.platform, runs=runs))
+            return replace(point, rehearsal=rehearse(folder, values, question.platform, runs=runs))
         except LimitExceeded as error:
             return replace(point, problem=error.problem)

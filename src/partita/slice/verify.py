@@ -12,8 +12,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ..engine import Array, Values, largest_difference
+from ..engine.onnx_example import batch_symbol
 from ..engine.onnx_run import OnnxPart, RunSettings
 from ..errors import BadDocument, PlanMismatch
+from .inputs import check_inputs
 from .manifest import Manifest, read_manifest
 from .runner import open_slices
 from .slicer import prepare
@@ -60,6 +62,8 @@ def verify(
     path, folder = Path(path), Path(folder)
     manifest = read_manifest(folder)
     plan = manifest.plan
+    if values is not None:
+        check_inputs(manifest, values)
     model = prepare(path, plan.preparation, batch=plan.batch, dims=plan.dims, example=values)
     if model.chain.digest != plan.digest:
         raise PlanMismatch(
@@ -67,7 +71,8 @@ def verify(
             f"not from {path} ({model.chain.digest[:19]})",
             fix=f"cut this model: partita slice cut {path} -o {folder}",
         )
-    size = batch if batch is not None else plan.batch
+    # A model that fixes its batch has its own.
+    size = plan.batch if batch is None and batch_symbol(model.chain) is not None else batch
     given = [dict(values)] if values is not None else [model.example(size, seed) for seed in range(seeds)]
     level = plan.preparation.optimize
     settings = RunSettings(
