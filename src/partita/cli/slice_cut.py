@@ -28,7 +28,7 @@ def cut(
     plan: Path | None = None,
     options: SliceOptions = DEFAULTS,
     exactness: Exactness = "exact",
-    prepack: bool = True,
+    prepack: Annotated[bool, Parameter(negative="--no-prepack")] = True,
     json: bool = False,
 ) -> int:
     """Write the slices of a model into a folder, as a plan says or as is best for a platform.
@@ -109,7 +109,7 @@ def show_slices(screen: Screen, manifest: Manifest) -> None:
     ]
     total = sum(file.bytes for file in manifest.files)
     title = (
-        f"{plan.model} in {counted(len(rows), 'slice')} for {plan.platform}, {print_size(total)}, "
+        f"{plan.model} in {_counted(len(rows), 'slice')} for {plan.platform}, {print_size(total)}, "
         f"{manifest.exactness}"
     )
     screen.table(title, columns, rows)
@@ -160,8 +160,8 @@ def verify(
     ]
     columns = [Column("output"), Column("largest difference", right=True), Column("relative", right=True)]
     title = (
-        f"{found.model} in {counted(found.slices, 'slice')} ({found.exactness}) against the whole "
-        f"at {found.level}, {counted(found.runs, 'input')}"
+        f"{found.model} in {_counted(found.slices, 'slice')} ({found.exactness}) against the whole "
+        f"at {found.level}, {_counted(found.runs, 'input')}"
     )
     screen.table(title, columns, rows)
     verdict = (
@@ -187,3 +187,8 @@ def verify(
         }
     )
     return 0 if found.passed else LocalError.exit_code
+
+
+def _counted(number: int, noun: str) -> str:
+    """`1 slice`, `2 slices`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -161,7 +161,8 @@ class Chain:
         for tensor in tensors:
             if not tensor.travels:
                 kind = tensor.dtype if not tensor.dtype.travels else "tensor of unknown rank"
-                return f"{tensor.name!r} crosses here and is a {kind}, which has no bytes to send"
+                article = "an" if str(kind)[0] in "aeiou" else "a"
+                return f"{tensor.name!r} crosses here and is {article} {kind}, which has no bytes to send"
         return self.blocked.get(position, "")
 
     @cached_property

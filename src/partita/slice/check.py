@@ -177,7 +177,7 @@ def plan_rows(plan: SlicePlan, chain: Chain, platform: Platform, *, timed: bool)
     weights = plan.slices[largest].weights
     rows = [
         _row("package", _slice(largest), weights + limits.runtime_package, limits.package, "exact"),
-        _row("temporary storage", _slice(largest), weights, limits.tmp, "exact"),
+        *_stored(largest, weights, platform),
         _layer(chain, bind, platform),
     ]
     growth = platform.payload_growth
@@ -188,9 +188,9 @@ def plan_rows(plan: SlicePlan, chain: Chain, platform: Platform, *, timed: bool)
         at = max(range(len(plan.slices)), key=lambda k: getattr(plan.slices[k], side))
         rows.append(_row(name, _slice(at), getattr(plan.slices[at], side) * growth, bound, "exact"))
     if platform.event is not None:
-        inner = range(1, len(plan.slices))
-        at = max(inner, key=lambda k: plan.slices[k].payload_in, default=0)
-        rows.append(_row("event", _slice(at), plan.slices[at].payload_in * growth, platform.event, "exact"))
+        events = [max(piece.payload_in, piece.payload_out) for piece in plan.slices]
+        at = max(range(len(events)), key=events.__getitem__)
+        rows.append(_row("event", _slice(at), events[at] * growth, platform.event, "exact"))
     at = max(range(len(plan.slices)), key=lambda k: plan.slices[k].memory)
     rows.append(_row("memory", _slice(at), plan.slices[at].memory, limits.memory, "estimated"))
     seconds = [piece.seconds or 0.0 for piece in plan.slices]
@@ -210,6 +210,15 @@ def plan_rows(plan: SlicePlan, chain: Chain, platform: Platform, *, timed: bool)
             )
         )
     return rows
+
+
+def _stored(largest: int, weights: int, platform: Platform) -> Iterator[Row]:
+    """Where weights lie: on the disk of a device, which not every place has, and in temporary storage."""
+    limits = platform.limits
+    if limits.storage is not None:
+        need = weights + limits.runtime("storage")
+        yield _row("storage", _slice(largest), need, limits.storage, "exact")
+    yield _row("temporary storage", _slice(largest), weights + limits.runtime("tmp"), limits.tmp, "exact")
 
 
 def _layer(chain: Chain, bind: dict[str, int], platform: Platform) -> Row:

@@ -60,7 +60,7 @@ class Manifest:
             f"files[{index}]: {name!r} is no plain file name"
             for index, file in enumerate(self.files)
             for name in file.names
-            if not name or Path(name).name != name
+            if name in ("", "..") or Path(name).name != name
         ]
         if len(self.files) != len(self.plan.slices):
             problems.append(f"files: {len(self.files)} for {len(self.plan.slices)} slices")
@@ -85,7 +85,7 @@ class Manifest:
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
     """Write it into a folder whose files are complete."""
-    (folder / MANIFEST).write_text(dump(manifest) + "\n")
+    (folder / MANIFEST).write_text(dump(manifest) + "\n", encoding="utf-8")
 
 
 def read_manifest(folder: Path, *, check: bool = True) -> Manifest:
@@ -93,7 +93,11 @@ def read_manifest(folder: Path, *, check: bool = True) -> Manifest:
     path = folder / MANIFEST
     if not path.is_file():
         raise NotFound(f"there are no slices in {folder}: {MANIFEST} is missing", fix=_AGAIN)
-    manifest = load(Manifest, path.read_text(), name=str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadDocument(f"manifest {str(path)!r}", [f"cannot be read: {error}"], fix=_AGAIN) from None
+    manifest = load(Manifest, text, name=str(path))
     if check:
         for index in range(len(manifest.files)):
             check_slice(manifest, folder, index)

@@ -239,10 +239,15 @@ def _corrupt(problem: str) -> FrameCorrupt:
 
 
 def total_bytes(values: Iterable[Any]) -> int:
-    """The bytes of arrays in memory; of texts, those of their letters."""
-    return sum(
-        sum(len(str(text).encode(errors="replace")) for text in value.reshape(-1).tolist())
-        if value.dtype.kind in "OUT"
-        else value.nbytes
-        for value in values
-    )
+    """The bytes of arrays in memory; of texts, those of their letters; of sequences, those of their members."""
+    return sum(map(_bytes_of, values))
+
+
+def _bytes_of(value: Any) -> int:
+    if isinstance(value, (list, tuple)):
+        return total_bytes(value)
+    if not isinstance(value, np.ndarray):  # an optional without a value
+        return 0
+    if value.dtype.kind in "OUT":
+        return sum(len(str(text).encode(errors="replace")) for text in value.reshape(-1).tolist())
+    return value.nbytes

@@ -15,7 +15,7 @@ from ..engine import Array
 from ..engine.onnx_capture import affordable, capture_onnx
 from ..engine.onnx_model import OnnxModel
 from ..engine.onnx_run import RunSettings
-from ..errors import Infeasible
+from ..errors import BadDocument, Infeasible
 from ..graph import Chain, Profile
 from ..plan import platforms
 from .document import Optimize, Preparation, SlicePlan, bindings
@@ -70,7 +70,16 @@ def capture(
 
 def arranged(prepared: Prepared, question: SliceQuestion) -> Prepared:
     """The same model with large nodes divided, in the better order, with cheap stages folded."""
+    _check_dims(prepared.chain, question.dims)
     return _folded(_ordered(_divided(prepared, question), question), question)
+
+
+def _check_dims(chain: Chain, dims: Mapping[str, int]) -> None:
+    """Refuse a value for a dimension that the model does not have: it would change nothing."""
+    known = {"batch"}.union(*(spec.symbols for spec in chain.tensors.values()))
+    unknown = [f"dims.{name}: the model has no such open dimension" for name in dims if name not in known]
+    if unknown:
+        raise BadDocument("slice question", unknown, fix=f"those that it has: {', '.join(sorted(known))}")
 
 
 def plan(
@@ -103,9 +112,10 @@ def _divided(prepared: Prepared, question: SliceQuestion) -> Prepared:
     if not pieces:
         return prepared
     model = prepared.model
-    stuck = []
+    stuck, most = [], {}
     for stage, count in pieces.items():
         division = steady(model).division(stage)
+        most[stage] = division.pieces
         if division.reason:
             stuck.append(f"{stage!r} {division.reason}")
         elif count > division.pieces:
@@ -116,13 +126,30 @@ def _divided(prepared: Prepared, question: SliceQuestion) -> Prepared:
             + "; ".join(stuck),
             fix=_larger(prepared.chain, question),
         )
+    smaller, pieces = _small_enough(model, pieces, most, question)
     divide = {**prepared.preparation.divide, **pieces}
     notes = tuple(
         f"{stage!r} is too large for one slice and becomes {n} pieces" for stage, n in pieces.items()
     )
-    return Prepared(
-        divided(model, pieces), replace(prepared.preparation, divide=divide), (*prepared.notes, *notes)
-    )
+    return Prepared(smaller, replace(prepared.preparation, divide=divide), (*prepared.notes, *notes))
+
+
+def _small_enough(
+    model: OnnxModel, pieces: Mapping[str, int], most: Mapping[str, int], question: SliceQuestion
+) -> tuple[OnnxModel, dict[str, int]]:
+    """The divided model. Pieces end where blocks of columns end, so that one may be too large still: then more."""
+    counts = dict(pieces)
+    while True:
+        found = divided(model, counts)
+        large = oversized(found.chain, question)
+        more = {
+            stage: count + 1
+            for stage, count in counts.items()
+            if count < most[stage] and any(name.startswith(f"{stage}.") for name in large)
+        }
+        if not more:
+            return found, counts
+        counts |= more
 
 
 def _larger(chain: Chain, question: SliceQuestion) -> str:

@@ -54,9 +54,10 @@ class Functions:
         self.store = FolderStore(scratch / "store")
 
     def memory(self, index: int) -> int | None:
-        """What this function may hold."""
-        ordered = self.manifest.plan.slices[index].function_memory or None
-        return self._terms.memory or ordered or self.platform.limits.memory
+        """What this function may hold; a place without a limit of memory orders none and sets none."""
+        limit = self.platform.limits.memory
+        ordered = self.manifest.plan.slices[index].function_memory if limit is not None else None
+        return self._terms.memory or ordered or limit
 
     def start(self, index: int) -> SliceProcess:
         """Start one; `ready` waits for it."""

@@ -55,7 +55,7 @@ def sweep(
         if runs is not None and point.plan is not None:
             done = _rehearsed(ready, question, point, point.plan, values, runs)
         points.append(done)
-        progress(len(points), len(counts), f"{point.slices} slices")
+        progress(len(points), len(counts), f"{point.slices} slice{'s' if point.slices > 1 else ''}")
     return tuple(points)
 
 
