@@ -25,7 +25,7 @@ from typing import Any
 from partita.graph import Chain
 from partita.plan import Limits, Platform
 from partita.slice import Preparation
-from partita.slice.rehearse import Rehearsal, rehearse
+from partita.slice.rehearsal import Rehearsal, rehearse
 from partita.slice.slicer import cut, equal_nodes, plan_at, prepare
 from partita.testing.onnx_models import with_weights, write_giant
 

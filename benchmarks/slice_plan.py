@@ -30,7 +30,7 @@ from partita.slice.document import bindings
 from partita.slice.order import order_score, orders
 from partita.slice.question import SliceQuestion
 from partita.slice.recompute import worth_recomputing
-from partita.slice.search import search
+from partita.slice.searching import search
 from partita.slice.slicer import equal_nodes
 
 SLICES = 5

@@ -20,7 +20,7 @@ from partita.plan import Limits, Platform
 from partita.slice import Preparation, read_manifest
 from partita.slice.event import first_event
 from partita.slice.inputs import made_inputs
-from partita.slice.rehearse import rehearse
+from partita.slice.rehearsal import rehearse
 from partita.slice.rehearse_functions import Functions, Terms
 from partita.slice.runner import open_slices
 from partita.slice.slicer import cut, equal_nodes, plan_at, prepare

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import BadDocument, NotFound
-from ..graph import load
+from ..graph import kind_of, load
 
 _T = TypeVar("_T")
 
 
 def read_noun(noun: type[_T], path: Path, *, fix: str) -> _T:
     """A noun from its JSON file. `fix` is the command that writes such a file."""
-    return load(noun, read_text(path, noun.__name__.lower(), fix=fix), name=str(path))
+    return load(noun, read_text(path, kind_of(noun), fix=fix), name=str(path))
 
 
 def read_text(path: Path, what: str, *, fix: str) -> str:

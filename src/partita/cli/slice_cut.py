@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +28,6 @@ def cut(
     plan: Path | None = None,
     options: SliceOptions = DEFAULTS,
     exactness: Exactness = "exact",
-    prepack: Annotated[bool, Parameter(negative="--no-prepack")] = True,
     json: bool = False,
 ) -> int:
     """Write the slices of a model into a folder, as a plan says or as is best for a platform.
@@ -43,8 +42,6 @@ def cut(
         A plan that `partita slice plan -o` wrote; made now from the other options if not given.
     exactness
         exact: equal to the whole bit for bit; fast: ONNX Runtime optimises each slice once more, within a tolerance.
-    prepack
-        Let ONNX Runtime rearrange weights at load, faster for twice the memory; --no-prepack maps them as they are.
     json
         Print the manifest as JSON.
     """
@@ -60,10 +57,10 @@ def cut(
                 ["neither --plan, --slices nor --platform says how to cut"],
                 fix="give one, such as --platform aws-lambda or --slices 5",
             )
-        question = replace(options.question(), prepack=prepack)
+        question = options.question()
         ready, found = plan_model(options.capture(model), question, profile=options.clock())
         captured = ready.model
-    manifest = cut_model(captured, found, output, exactness=exactness, prepack=prepack)
+    manifest = cut_model(captured, found, output, exactness=exactness, prepack=not options.no_prepack)
     show_slices(screen, manifest)
     for note in found.notes:
         screen.say(f"note: {note}")

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from zipfile import BadZipFile
+from zlib import error as ZlibError  # noqa: N812 - the library's own spelling
 
 from cyclopts import Parameter
 
@@ -55,6 +57,8 @@ class SliceOptions:
         Count the first call, with starting and loading, instead of a warm one.
     slack
         How much larger than possible the largest slice may be where that makes fewer bytes cross.
+    no_prepack
+        Map weights as they lie in the file instead of rearranging them at load: less memory, slower products.
     profile
         A profile of the prepared model; measured here where the objective asks for time, or with --measure.
     measure
@@ -74,13 +78,20 @@ class SliceOptions:
     memory: str = ""
     cold: bool = False
     slack: float = 0.10
+    no_prepack: bool = False
     profile: Path | None = None
     measure: bool = False
     threads: int | None = None
 
     def dims(self) -> dict[str, int]:
         """The open dimensions that were given values."""
-        return ModelOptions(batch=self.batch, dim=self.dim, threads=self.threads).dims()
+        if self.threads is not None and self.threads < 1:
+            raise BadDocument(
+                "slice options",
+                [f"--threads: {self.threads} is not a positive number"],
+                fix="leave it out for all",
+            )
+        return ModelOptions(batch=self.batch, dim=self.dim).dims()
 
     def place(self) -> Platform:
         """The platform that was named."""
@@ -101,6 +112,7 @@ class SliceOptions:
             dims=self.dims(),
             slack=self.slack,
             cold=self.cold,
+            prepack=not self.no_prepack,
             function_memory=parse_size(self.memory) if self.memory else None,
         )
 
@@ -129,7 +141,7 @@ def read_inputs(path: Path | None, names: tuple[str, ...]) -> Values | None:
         raise NotFound(f"there is no file {path}", fix=fix)
     try:
         held = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
         raise BadDocument(f"inputs {str(path)!r}", [f"cannot be read: {error}"], fix=fix) from None
     if isinstance(held, np.ndarray):
         if len(names) != 1:
@@ -140,8 +152,8 @@ def read_inputs(path: Path | None, names: tuple[str, ...]) -> Values | None:
     with held:
         try:
             return {name: held[name] for name in held.files}
-        except ValueError as error:
-            raise BadDocument(f"inputs {str(path)!r}", [f"holds objects: {error}"], fix=fix) from None
+        except (ValueError, OSError, EOFError, BadZipFile, ZlibError) as error:
+            raise BadDocument(f"inputs {str(path)!r}", [f"cannot be read: {error}"], fix=fix) from None
 
 
 def counts(text: str) -> tuple[int, ...]:
@@ -149,14 +161,11 @@ def counts(text: str) -> tuple[int, ...]:
     found: list[int] = []
     for word in text.split(","):
         low, dots, high = word.strip().partition("..")
-        if (
-            not low.isdigit()
-            or (dots and not high.isdigit())
-            or int(low) < 1
-            or (dots and int(high) < int(low))
-        ):
+        ends = [low, high] if dots else [low, low]
+        fine = all(end.isascii() and end.isdecimal() and len(end) < 5 for end in ends)
+        if not fine or not 1 <= int(ends[0]) <= int(ends[1]):
             raise BadDocument(
                 "--slices", [f"{word!r} is no number or range of numbers"], fix="write it like --slices 1..12"
             )
-        found += range(int(low), int(high or low) + 1)
+        found += range(int(ends[0]), int(ends[1]) + 1)
     return tuple(dict.fromkeys(found))

@@ -83,7 +83,7 @@ def show_report(screen: Screen, report: Report) -> None:
             row.where or "-",
             amount(row, row.need),
             amount(row, row.bound) if row.bound is not None else "none",
-            "-" if row.headroom is None else f"{row.headroom:.0%}",
+            "-" if row.headroom is None or row.status == "avoided" else f"{row.headroom:.0%}",
             row.status,
             row.source,
         )

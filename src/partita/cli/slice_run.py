@@ -159,7 +159,12 @@ def _here(screen: Screen, folder: Path, values: Values, how: How) -> tuple[Value
         (index, milliseconds(spent), print_size(first.bytes_in[index]), print_size(first.bytes_out[index]))
         for index, spent in enumerate(seconds)
     ]
-    screen.table(f"{folder}: median of {len(timed)} runs in one process", columns, rows)
+    what = (
+        f"median of {len(timed)} run{'s' if len(timed) > 1 else ''}"
+        if how.runs
+        else "the first run, loading included"
+    )
+    screen.table(f"{folder}: {what}, in one process", columns, rows)
     screen.say(f"all slices: {milliseconds(sum(seconds))}")
     return first.outputs, {
         "seconds": seconds,

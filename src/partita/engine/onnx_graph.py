@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import CannotCapture
 
 # These give other values when they run a second time, so they must run once, in one part.
-_RANDOM = frozenset(
+RANDOM = frozenset(
     {
         "Bernoulli",
         "Dropout",
@@ -224,7 +224,7 @@ class Graph:
             node = self.nodes[index]
             given = all(n in self.weights or self.makers.get(n) in free for n in node.reads)
             called = (node.domain, node.op) in local
-            if given and not called and not node.control and node.op not in _RANDOM:
+            if given and not called and not node.control and node.op not in RANDOM:
                 free.add(index)
         return frozenset(free)
 

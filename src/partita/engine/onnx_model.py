@@ -22,6 +22,7 @@ from .onnx_arrange import cheap, rearranged
 from .onnx_divide import Division, divided, division
 from .onnx_example import bindings, made_up, repeated
 from .onnx_extract import part_bytes, write_parts
+from .onnx_graph import RANDOM, walk_nodes
 from .onnx_run import OnnxPart, RunSettings, open_session, reason
 from .onnx_source import OnnxSource
 from .onnx_tensor import outside
@@ -54,6 +55,12 @@ class OnnxModel:
     def path(self) -> Path:
         """The file that is cut: the one given, or the optimised one made from it."""
         return self.source.file.path
+
+    @cached_property
+    def random(self) -> tuple[str, ...]:
+        """The names of nodes that draw random numbers, at any depth."""
+        nodes = walk_nodes(self.source.file.proto.graph.node)
+        return tuple(node.name or node.op_type for node in nodes if node.op_type in RANDOM - {"Dropout"})
 
     @cached_property
     def weights(self) -> str:

@@ -5,7 +5,7 @@ from .cost import CodecCost, Device, Energy, Profile, StageCost, Timing, Work
 from .cost_text import parse_profile, print_profile
 from .cut import Cut
 from .dim import Dim, evaluate, symbols
-from .document import dump, load
+from .document import dump, kind_of, load
 from .link import Link, parse_link
 from .quantity import parse_rate, parse_seconds, parse_size, print_rate, print_seconds, print_size
 from .stage import Stage
@@ -43,6 +43,7 @@ __all__ = [
     "bytes_formula",
     "dump",
     "evaluate",
+    "kind_of",
     "load",
     "parse_chain",
     "parse_cut",

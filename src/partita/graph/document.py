@@ -7,6 +7,7 @@ silently ignored; what is printed parses back to an equal value. It serves every
 from __future__ import annotations
 
 import json
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -26,15 +27,20 @@ _T = TypeVar("_T")
 _BAD: Any = object()
 
 
+def kind_of(noun: type) -> str:
+    """What a noun is called in documents and errors: `SlicePlan` is a slice plan."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", noun.__name__).lower()
+
+
 def dump(value: object, *, indent: int | None = 1) -> str:
     """A noun as JSON."""
-    document = {"partita": type(value).__name__.lower(), "version": VERSION, **_plain_fields(value)}
+    document = {"partita": kind_of(type(value)), "version": VERSION, **_plain_fields(value)}
     return json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def load(noun: type[_T], text: str, *, name: str = "") -> _T:
     """A noun from JSON. `name` is the file it came from, for the error."""
-    kind = noun.__name__.lower()
+    kind = kind_of(noun)
     what = f"{kind} {name!r}" if name else kind
     fix = f"correct the fields named, or let Partita write the {kind} again"
     if len(text) > LARGEST:

@@ -6,7 +6,7 @@ cutting repeats it; a node that no preparation makes fit is refused by name, wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -16,18 +16,20 @@ from ..engine.onnx_capture import affordable, capture_onnx
 from ..engine.onnx_model import OnnxModel
 from ..engine.onnx_run import RunSettings
 from ..errors import BadDocument, Infeasible
-from ..graph import Chain, Profile
+from ..graph import Chain, Profile, print_size
 from ..plan import platforms
 from .document import Optimize, Preparation, SlicePlan, bindings
 from .order import order_score, orders
 from .question import SliceQuestion
 from .recompute import worth_recomputing
 from .room import oversized
-from .search import search, smallest_platform
+from .searching import search, smallest_platform
 from .slicer import divided, steady
 
 Wish = Literal["auto", "none", "basic", "extended"]
 # Objectives that ask for time, and so for a measurement.
+# Less is a constant that was folded.
+GROWTH = 0.01
 TIMED = ("latency", "cost", "throughput")
 # The head of an event names its tensors: 64 to 200 bytes each, and up to 63 of padding.
 ENVELOPE = 8 << 10
@@ -65,7 +67,26 @@ def capture(
         level = "none"
         notes = ("not optimised before the cut: this machine's memory is too small to load the whole model",)
     model = capture_onnx(path, optimize=level, example=example)
+    if level != "none":
+        notes += tuple(_grown(path, model))
+    if model.random:
+        drawn = ", ".join(map(repr, model.random[:3]))
+        notes += (
+            f"it draws random numbers ({drawn}): two runs give other numbers unless the node has a seed",
+        )
     return Prepared(model, Preparation(optimize=level), notes)
+
+
+def _grown(path: str | Path, optimised: OnnxModel) -> Iterator[str]:
+    """What optimising added: a tied table that is read both ways becomes two weights."""
+    plain = capture_onnx(path, observe=False, probe=False).chain
+    before = plain.part_bytes(0, len(plain))
+    more = optimised.chain.part_bytes(0, len(optimised.chain)) - before
+    if more > GROWTH * before:
+        yield (
+            f"optimising added {print_size(more)} of weights, such as a shared table that is kept twice; "
+            "--optimize none keeps it once"
+        )
 
 
 def arranged(prepared: Prepared, question: SliceQuestion) -> Prepared:
@@ -187,6 +208,8 @@ def _folded(prepared: Prepared, question: SliceQuestion) -> Prepared:
     if not names:
         return prepared
     model = prepared.model.rearranged(recompute=names)
+    if question.slices is not None and sum(cut.legal for cut in model.chain.cuts) <= question.slices:
+        return prepared  # folded stages are no places to cut any more, and so many are asked for
     many = "1 cheap stage is" if len(names) == 1 else f"{len(names)} cheap stages are"
     note = f"{many} run again where needed instead of being sent"
     return Prepared(model, replace(prepared.preparation, recompute=names), (*prepared.notes, note))

@@ -56,7 +56,9 @@ class Functions:
     def memory(self, index: int) -> int | None:
         """What this function may hold; a place without a limit of memory orders none and sets none."""
         limit = self.platform.limits.memory
-        ordered = self.manifest.plan.slices[index].function_memory if limit is not None else None
+        plan = self.manifest.plan
+        ours = limit is not None and plan.platform == self.platform.name
+        ordered = plan.slices[index].function_memory if ours else None
         return self._terms.memory or ordered or limit
 
     def start(self, index: int) -> SliceProcess:
@@ -117,10 +119,11 @@ class Functions:
             raise broken(check, self.manifest, self.platform, index, need, bound)
 
     def packed(self, index: int) -> bool:
-        """Whether the slice fits the package, beside the runtime."""
+        """Whether the slice fits the package, beside the runtime; without a store there is nowhere else for it."""
         limits = self.platform.limits
         return (
             limits.package is None
+            or not self.platform.has_store
             or self.manifest.files[index].bytes + limits.runtime_package <= limits.package
         )
 

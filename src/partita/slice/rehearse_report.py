@@ -18,7 +18,7 @@ from ..plan import Platform
 from .manifest import Manifest
 
 if TYPE_CHECKING:
-    from .check import Row, Status
+    from .checks import Row, Status
 
 _STORE: Final = "send through a store what is large: --transport store"
 _MORE: Final = "cut into more slices: --slices {more}"
@@ -89,7 +89,7 @@ class Rehearsal:
     @property
     def rows(self) -> tuple[Row, ...]:
         """Every limit with what was needed: for every slice where it is set, else for the slice that needs most."""
-        from .check import Row
+        from .checks import Row
 
         found: list[Row] = []
         for check in CHECKS:

@@ -74,7 +74,7 @@ def spoiled(path: Path, how: str) -> None:
             path.write_bytes(path.read_bytes()[:200])
 
 
-@pytest.mark.parametrize("how", ["objects", "text", "empty"])
+@pytest.mark.parametrize("how", ["objects", "text", "empty", "cut"])
 def test_a_file_without_arrays_is_refused_with_how_to_write_one(tmp_path: Path, how: str) -> None:
     spoiled(tmp_path / "in.npz", how)
 

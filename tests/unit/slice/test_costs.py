@@ -15,7 +15,7 @@ from partita.plan import Limits, Platform
 from partita.slice import costs as module
 from partita.slice.costs import Costs, Tensors, legal_positions
 from partita.slice.question import SliceQuestion
-from partita.slice.search import search
+from partita.slice.searching import search
 from partita.testing import random_chain
 
 QUESTION = SliceQuestion(Platform("free", "anything", Limits()), batch=2, dims={"seq": 3})

@@ -10,7 +10,7 @@ from partita.errors import BadDocument, Infeasible, ProfileMismatch, UnboundDime
 from partita.graph import Chain, Device, DType, Profile, Stage, StageCost, TensorSpec, Timing
 from partita.plan import Limits, Platform, Prices
 from partita.slice.question import SliceQuestion
-from partita.slice.search import search, smallest_platform
+from partita.slice.searching import search, smallest_platform
 
 FREE = Platform("free", "anything", Limits())
 STORE = replace(FREE, name="store", store_rate=1e6, store=0.01)

@@ -8,7 +8,7 @@ from partita.graph import Chain, DType, Stage, TensorSpec
 from partita.plan import Limits, Platform
 from partita.slice.question import SliceQuestion
 from partita.slice.room import oversized
-from partita.slice.search import oversized as exported
+from partita.slice.searching import oversized as exported
 
 
 def two(weight, size=10):

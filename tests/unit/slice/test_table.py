@@ -10,7 +10,7 @@ from partita.errors import BadDocument
 from partita.graph import Device, Profile, StageCost, Timing
 from partita.plan import Limits, Platform, Prices
 from partita.slice.question import SliceQuestion
-from partita.slice.search import search
+from partita.slice.searching import search
 from partita.testing import random_chain
 
 CHAIN = random_chain(4, stages=4)
@@ -47,7 +47,9 @@ def test_functions_are_ordered_in_the_sizes_there_are() -> None:
 def test_a_call_costs_what_the_platform_says(slices) -> None:
     """Memory, processors, the least that is billed and its steps: as `Platform.call_price` for every slice."""
     plan = search(CHAIN, asked(slices=slices), profile=PROFILE)
-    expected = sum(SIZES.call_price(piece.function_memory, 0.3 * (piece.stop - piece.start)) for piece in plan.slices)
+    expected = sum(
+        SIZES.call_price(piece.function_memory, 0.3 * (piece.stop - piece.start)) for piece in plan.slices
+    )
 
     assert plan.totals is not None
     assert plan.totals.dollars == pytest.approx(expected)

@@ -11,7 +11,7 @@ from partita.errors import BadDocument
 from partita.graph import Chain, Device, DType, Profile, Stage, StageCost, TensorSpec, Timing
 from partita.plan import Limits, Platform
 from partita.slice.question import SliceQuestion
-from partita.slice.search import search
+from partita.slice.searching import search
 
 PLACE = Platform("place", "a place", Limits(), store=0.01, store_rate=1e6)
 SIZES = {"x": 6, "big": 50, "a": 4, "b": 4, "y": 3}

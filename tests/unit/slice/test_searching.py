@@ -16,7 +16,7 @@ from partita.graph import Device, DType, Profile, StageCost, TensorSpec, Timing
 from partita.plan import Limits, Platform, Prices
 from partita.slice.costs import Costs
 from partita.slice.question import SliceQuestion
-from partita.slice.search import search
+from partita.slice.searching import search
 from partita.slice.transport import choices
 from partita.testing import random_chain
 
@@ -157,11 +157,7 @@ def held(chain, size, a, b, read, profile):
 def price(f, question, profile, a, b):
     """Memory, time and money of one slice, every function size tried."""
     p, limits = question.platform, question.platform.limits
-    f.memory += (
-        limits.runtime_memory
-        + f.weights
-        + p.payload_growth * (f.event_in + f.event_out)
-    )
+    f.memory += limits.runtime_memory + f.weights + p.payload_growth * (f.event_in + f.event_out)
     cpu = max(1, profile.device.threads) * p.memory_per_cpu if profile else 0
     grown = [p.payload_growth * x for x in (f.event_in, f.event_out)]
     f.fits = (

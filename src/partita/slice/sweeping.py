@@ -18,9 +18,9 @@ from ..graph import Profile
 from .document import SlicePlan
 from .planner import Prepared, arranged, with_room
 from .question import SliceQuestion
-from .rehearse import rehearse
+from .rehearsal import rehearse
 from .rehearse_report import Rehearsal
-from .search import search
+from .searching import search
 from .slicer import cut
 
 Progress = Callable[[int, int, str], None]
@@ -47,7 +47,7 @@ def sweep(
     progress: Progress = lambda *_: None,
 ) -> tuple[Point, ...]:
     """The best plan for every number of slices in `counts`; with `runs`, each is cut and rehearsed with so many warm calls."""
-    ready = arranged(prepared, question)
+    ready = arranged(prepared, replace(question, slices=max(counts)))
     costs = profile(ready.model) if profile is not None else None
     points = []
     for point in _planned(ready, question, counts, costs):

@@ -9,9 +9,9 @@ import pytest
 from partita.errors import PlanMismatch
 from partita.graph import Chain, Device, DType, Profile, Stage, StageCost, TensorSpec, Timing
 from partita.plan import Limits, Platform, Prices
-from partita.slice.explain import alternatives, explain
+from partita.slice.explanation import alternatives, explain
 from partita.slice.question import SliceQuestion
-from partita.slice.search import search
+from partita.slice.searching import search
 
 PLACE = Platform(
     "place",
@@ -44,7 +44,7 @@ def test_every_slice_has_a_line_and_its_reason() -> None:
     text = explain(search(chain, SliceQuestion(PLACE, transport="inline")), chain)
 
     assert text.splitlines() == [
-        "four on place: 2 slices for slices, transport inline",
+        "four on place: 2 slices, as few as fit, transport inline",
         "  slice 0 [0:2] s0 .. s1: weights 80 B, memory 770 B, function of 832 B, event 50 B in, 50 B out",
         "    ends here: package: with 's2' it would be 120 B of 90 B",
         "  slice 1 [2:4] s2 .. s3: weights 80 B, memory 770 B, function of 832 B, event 50 B in, 50 B out",
@@ -59,11 +59,11 @@ def test_what_is_stored_and_measured_is_told_where_it_exists() -> None:
     question = SliceQuestion(PLACE, transport="store", objective="latency", function_memory=832)
     text = explain(search(chain, question, profile=timed(chain)), chain)
 
-    assert "store 0 B in, 50 B out, 1s" in text
-    assert "store 50 B in, 0 B out, 1s" in text
+    assert "store 0 B in, 50 B out, 1 s" in text
+    assert "store 50 B in, 0 B out, 1 s" in text
     assert "through the store: b" in text
-    assert "warm 2.02s" in text
-    assert "slowest slice 1.01s" in text
+    assert "warm 2.02 s" in text
+    assert "slowest slice 1.01 s" in text
     assert "per million requests" in text
 
 
@@ -74,7 +74,7 @@ def test_a_plan_without_totals_and_with_notes_is_told_too() -> None:
     plan = search(chain, SliceQuestion(place))
     lines = explain(replace(plan, totals=None), chain, [plan, replace(plan, totals=None)]).splitlines()
 
-    assert lines[0] == "four on place: 1 slice for slices, transport auto"
+    assert lines[0] == "four on place: 1 slice, as few as fit, transport auto"
     assert "function of" not in lines[1]
     assert lines[-3:] == [
         "note: one slice holds the whole model, and nothing has to cross",

@@ -7,7 +7,7 @@ import pytest
 from partita.engine.onnx_capture import capture_onnx
 from partita.errors import BadDocument, BadReference
 from partita.graph import parse_tensor
-from partita.slice.export import export
+from partita.slice.exporting import export
 
 FACTORY = """
 import torch

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ..errors import BadDocument, Infeasible
-from ..graph import Chain, Profile, print_seconds, print_size
+from ..graph import Chain, Profile, print_size
 from .costs import Costs
 from .document import Preparation, SlicePlan, Transport
 from .question import SliceQuestion
-from .search import UNPREPARED, best
+from .searching import UNPREPARED, best
 
 _TRANSPORTS: tuple[Transport, ...] = ("inline", "store", "auto")
 
@@ -23,7 +23,8 @@ def explain(plan: SlicePlan, chain: Chain, others: Iterable[SlicePlan] = ()) -> 
     """The plan as text."""
     plan.check(chain)
     what = _number(plan)
-    lines = [f"{plan.model} on {plan.platform}: {what} for {plan.objective}, transport {plan.transport}"]
+    wish = "as few as fit" if plan.objective == "slices" else f"for {plan.objective}"
+    lines = [f"{plan.model} on {plan.platform}: {what}, {wish}, transport {plan.transport}"]
     for index, piece in enumerate(plan.slices):
         first, last = chain.stages[piece.start].name, chain.stages[piece.stop - 1].name
         parts = [f"weights {print_size(piece.weights)}", f"memory {print_size(piece.memory)}"]
@@ -65,7 +66,7 @@ def _totals(plan: SlicePlan) -> list[str]:
 
 
 def _time(seconds: float) -> str:
-    return print_seconds(float(f"{seconds:.3g}"))
+    return f"{seconds * 1e3:.3g} ms" if 0 < seconds < 1 else f"{seconds:.3g} s"
 
 
 def _brief(plan: SlicePlan) -> str:

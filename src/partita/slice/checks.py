@@ -18,7 +18,7 @@ from .document import SlicePlan, bindings
 from .planner import Prepared, arranged, larger_platform, with_room
 from .question import SliceQuestion
 from .room import oversized
-from .search import search
+from .searching import search
 from .slicer import steady
 
 # divided: too large as it is, and made smaller; avoided: too large to be sent, and not sent.

@@ -88,7 +88,7 @@ def test_a_rehearsal_that_breaks_a_limit_keeps_its_plan_and_says_why(
     def broken(*_: Any, **__: Any) -> Any:
         raise LimitExceeded("slice 0: memory", fix="order more")
 
-    monkeypatch.setattr(sys.modules["partita.slice.sweep"], "rehearse", broken)
+    monkeypatch.setattr(sys.modules["partita.slice.sweeping"], "rehearse", broken)
     (point,) = sweep(prepared, asked(), (1,), runs=0)
 
     assert point.plan is not None
