@@ -43,7 +43,8 @@ def prepare(
     `batch` and `dims` are those that the plan was made with: they decide between orders, and do not fix the model.
     Raises PlanMismatch where a node that the preparation names is not there: it was made for another model.
     """
-    model = capture_onnx(path, optimize=preparation.optimize, example=example)
+    # Whoever planned has asked ONNX Runtime whether it would run the model.
+    model = capture_onnx(path, optimize=preparation.optimize, example=example, probe=False)
     order = None
     try:
         if preparation.divide:

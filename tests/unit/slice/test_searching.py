@@ -177,11 +177,17 @@ def price(f, question, profile, a, b):
     options, most = [], min(question.memory, 250_000)
     left = (limits.seconds or inf) - f.busy
     edge = ceil(cpu * work / left) if left > 0 else 0
-    sizes = range(0, ceil(most) + 1_000, 1_000) if p.memory_step > 1 else [ceil(f.memory), 2_000, cpu, edge]
+    sizes = (
+        range(0, ceil(most) + 1_000, 1_000)
+        if p.memory_step > 1
+        else [ceil(f.memory), ceil(1.05 * f.memory), 2_000, cpu, edge]
+    )
     for size in (
         [question.function_memory] if question.function_memory else {min(s, question.memory) for s in sizes}
     ):
-        if size < max(f.memory, p.memory_least):
+        spare = 1.0 if question.function_memory or limits.memory is None else 1.05
+        wanted = min(spare * f.memory, question.memory)
+        if size < max(wanted, p.memory_least):
             continue
         seconds = work * max(1.0, cpu / size)
         billed = seconds + waiting + (f.cold if question.cold else 0)

@@ -36,11 +36,11 @@ def asked(place=SIZES, **fields):
 
 
 def test_functions_are_ordered_in_the_sizes_there_are() -> None:
-    """The smallest size that holds the slice, as the platform itself would say."""
+    """The smallest size that holds the slice with something to spare, as the platform itself would say."""
     plan = search(CHAIN, asked(), profile=PROFILE)
 
     for piece in plan.slices:
-        assert piece.function_memory == SIZES.function_memory(piece.memory)
+        assert piece.function_memory == SIZES.function_memory(round(piece.memory * 1.05))
 
 
 @pytest.mark.parametrize("slices", [1, 2])
