@@ -44,7 +44,9 @@ def test_the_public_list_of_a_folder_is_what_can_be_imported(folder: str) -> Non
     """`__all__` (sorted, as ruff holds it) names everything public that a folder offers, and nothing else."""
     module = __import__(f"partita.{folder}", fromlist=["__all__"])
     folders = {p.stem for p in SOURCE.glob(f"{folder}/*.py")}
-    public = {n for n in vars(module) if not n.startswith("_") and n not in folders and n != "annotations"}
+    # A door that loads names when they are asked for needs these three itself.
+    own = {"annotations", "Any", "TYPE_CHECKING", "import_module"}
+    public = {n for n in vars(module) if not n.startswith("_") and n not in folders | own}
 
     assert set(module.__all__) >= public - set(FOLDERS)
     assert all(hasattr(module, name) for name in module.__all__)

@@ -71,13 +71,20 @@ def place(event: int | None = None, growth: float = 1.0, store_rate: float = 0.0
     )
 
 
-def sliced(model: Any, folder: Path, slices: int = 3, stored: tuple[str, ...] = (), memory: int = 0) -> Path:
+def sliced(
+    model: Any,
+    folder: Path,
+    slices: int = 3,
+    stored: tuple[str, ...] = (),
+    memory: int = 0,
+    platform: str = "tiny",
+) -> Path:
     path = folder / "model.onnx"
     path.write_bytes((onnx_model(model) if isinstance(model, str) else model).SerializeToString())
     ready = prepare(path, Preparation())
     plan = plan_at(ready.chain, equal_nodes(ready.chain, slices), batch=2)
     ordered = tuple(replace(piece, function_memory=memory) for piece in plan.slices)
-    cut(ready, replace(plan, stored=stored, slices=ordered), folder / "slices")
+    cut(ready, replace(plan, stored=stored, slices=ordered, platform=platform), folder / "slices")
     return folder / "slices"
 
 
@@ -146,6 +153,21 @@ def test_memory_is_that_of_the_function_ordered(tmp_path: Path) -> None:
         rehearse(folder, None, place(memory=500 * MB))
 
 
+def test_what_another_platform_ordered_does_not_count(tmp_path: Path) -> None:
+    """A plan for one place says nothing of the functions of another."""
+    folder = sliced("skip", tmp_path, memory=30 * MB, platform="elsewhere")
+    done = rehearse(folder, None, place(memory=500 * MB))
+
+    assert {piece.memory for piece in done.slices} == {500 * MB}
+
+
+def test_without_a_store_a_slice_has_to_fit_its_package(tmp_path: Path) -> None:
+    """There is nowhere to fetch it from."""
+    folder = sliced("skip", tmp_path)
+    with pytest.raises(LimitExceeded, match="slice 0: package: needs"):
+        rehearse(folder, None, place(package=50, tmp=100_000))
+
+
 def test_a_peak_between_two_looks_is_found_by_the_kernel(tmp_path: Path) -> None:
     """The high water counts, not what was seen."""
     folder = sliced("skip", tmp_path, slices=1)
@@ -181,12 +203,12 @@ def test_a_slice_that_fits_neither_package_nor_folder_is_told(tmp_path: Path) ->
     folder = sliced("skip", tmp_path)
     need = read_manifest(folder).files[0].bytes
     with pytest.raises(LimitExceeded, match=rf"slice 0: temporary storage: needs {need:,} bytes .*are 100 "):
-        rehearse(folder, None, place(package=50, tmp=100))
+        rehearse(folder, None, place(package=50, tmp=100, store_rate=1e9))
 
 
 def test_what_does_not_fit_the_package_is_fetched(tmp_path: Path) -> None:
     folder = sliced("skip", tmp_path)
-    done = rehearse(folder, None, place(package=1000, runtime_package=900, tmp=100_000))
+    done = rehearse(folder, None, place(package=1000, runtime_package=900, tmp=100_000, store_rate=1e9))
     for piece, file in zip(done.slices, done.manifest.files, strict=True):
         assert piece.package == 900
         assert piece.tmp == file.bytes

@@ -139,21 +139,19 @@ def read_inputs(path: Path | None, names: tuple[str, ...]) -> Values | None:
     fix = f"write one: numpy.savez('inputs.npz', **{{{', '.join(f'{n!r}: ...' for n in names)}}})"
     if not path.is_file():
         raise NotFound(f"there is no file {path}", fix=fix)
+    # Opened here: numpy leaves a file open that turns out to be no archive.
     try:
-        held = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError, BadZipFile) as error:
+        with path.open("rb") as file:
+            held = np.load(file, allow_pickle=False)
+            if not isinstance(held, np.ndarray):
+                return {name: held[name] for name in held.files}
+    except (ValueError, OSError, EOFError, BadZipFile, ZlibError) as error:
         raise BadDocument(f"inputs {str(path)!r}", [f"cannot be read: {error}"], fix=fix) from None
-    if isinstance(held, np.ndarray):
-        if len(names) != 1:
-            raise BadDocument(
-                f"inputs {str(path)!r}", [f"one array for {len(names)} inputs: {', '.join(names)}"], fix=fix
-            )
-        return {names[0]: held}
-    with held:
-        try:
-            return {name: held[name] for name in held.files}
-        except (ValueError, OSError, EOFError, BadZipFile, ZlibError) as error:
-            raise BadDocument(f"inputs {str(path)!r}", [f"cannot be read: {error}"], fix=fix) from None
+    if len(names) != 1:
+        raise BadDocument(
+            f"inputs {str(path)!r}", [f"one array for {len(names)} inputs: {', '.join(names)}"], fix=fix
+        )
+    return {names[0]: held}
 
 
 def counts(text: str) -> tuple[int, ...]:

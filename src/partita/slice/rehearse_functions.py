@@ -66,7 +66,10 @@ class Functions:
         limits = self.platform.limits
         home = self._home()
         folder = self.folder
-        if not self.packed(index):
+        if self.packed(index):
+            whole = self.manifest.files[index].bytes + limits.runtime_package
+            self.hold("package", index, whole, limits.package)
+        else:
             need = self.manifest.files[index].bytes
             self.hold("temporary storage", index, need, limits.tmp)
             folder = self._fetch(index, home)
