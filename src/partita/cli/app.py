@@ -24,6 +24,7 @@ VERBS = {
     "plan": "Decide which part runs where, and explain why.",
     "run-parts": "Run a model in parts, here in two processes or across two machines.",
     "slice": "Run an ONNX model of any size inside the limits of serverless functions.",
+    "serve": "Train, calibrate and run networks with exits, each request within its bound.",
     "doctor": "Say what this machine has, and what each missing piece would enable.",
     "certs": "Make tokens and certificates for edge and cloud.",
     "demo": "See it all work in a minute or two, offline.",

@@ -17,6 +17,7 @@ from ..profile import Effort, measure, measure_codecs
 from ..run import Driver, Remote, local_remote, run_steps
 from ..wire import LinkShape
 from .app import EXIT_DEFECT
+from .demo_serve import act as serve_act
 from .demo_slice import act
 from .files import write_text
 from .inspect import record_lows
@@ -39,7 +40,7 @@ CODECS = ("raw", "fp16", "int8")
 
 @app.default
 def demo(*, output: Path = Path("out"), json: bool = False) -> int:
-    """Cut a small ResNet, plan it for a slow edge and a 20 Mbit/s link, run it in two processes; then as small functions.
+    """Cut a small ResNet, plan it for a slow edge and a 20 Mbit/s link, run it in two processes; then as small functions; then serve one with exits.
 
     Parameters
     ----------
@@ -67,8 +68,10 @@ def demo(*, output: Path = Path("out"), json: bool = False) -> int:
         document[name] = [asdict(run) for run in runs]
     sliced = act(screen, MODEL)
     claims += sliced.claims
-    equal = equal and sliced.equal
-    document["slice"] = asdict(sliced)
+    served = serve_act(screen)
+    claims += served.claims
+    equal = equal and sliced.equal and served.equal
+    document |= {"slice": asdict(sliced), "serve": asdict(served)}
     screen.table(
         "What was shown",
         [Column("claim"), Column("measured", right=True), Column("predicted", right=True)],

@@ -1,0 +1,360 @@
+"""`partita serve execute`, `explain` and `simulate`: how deep requests run, live, in words, and before it is built."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from ..engine import Values
+from ..errors import BadDocument, NotFound
+from ..serve import (
+    Arrival,
+    Bounds,
+    Burst,
+    Calibration,
+    ConditionalExecutor,
+    ExitModel,
+    ExitProfile,
+    Features,
+    Policy,
+    Report,
+    SchedulerSettings,
+    Stream,
+    Tally,
+    Tenant,
+    TruthTable,
+    bounded,
+    draw,
+    execute_files,
+    explain_request,
+    load_profile,
+    made_inputs,
+    parse_policy,
+    read_policy,
+    read_trace,
+    reason_request,
+    scheduler_for,
+)
+from ..serve import (
+    simulate as run_simulation,
+)
+from .files import read_noun, read_text
+from .render import Column, Screen, milliseconds
+from .serve_model import CALIBRATION, TRUTH
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class BoundOptions:
+    """What one request asks for.
+
+    Parameters
+    ----------
+    deadline_ms
+        Milliseconds from the arrival to the answer.
+    accuracy_floor
+        The accuracy that the answer's rule must have on held-out data, like 0.8.
+    energy_budget_mj
+        Millijoules that the request may take.
+    min_exit
+        The first exit that may answer.
+    max_exit
+        The last exit that may answer.
+    """
+
+    deadline_ms: float | None = None
+    accuracy_floor: float | None = None
+    energy_budget_mj: float | None = None
+    min_exit: int | None = None
+    max_exit: int | None = None
+
+    def bounds(self) -> Bounds:
+        """In seconds and joules."""
+        return Bounds(
+            None if self.deadline_ms is None else self.deadline_ms / 1e3,
+            self.accuracy_floor,
+            None if self.energy_budget_mj is None else self.energy_budget_mj / 1e3,
+            self.min_exit,
+            self.max_exit,
+        )
+
+
+NO_BOUNDS = BoundOptions()
+
+
+class StageByStage:
+    """A model folder as the executor wants it: the inputs are the features before stage 0."""
+
+    def __init__(self, model: ExitModel) -> None:
+        self._model = model
+
+    def run_stage(self, k: int, features: Any) -> tuple[Any, Any]:
+        """Stage k on its features, or on the inputs for the first."""
+        held = features if isinstance(features, Features) else self._model.start(features)
+        return self._model.run_stage(k, held)
+
+
+def execute(
+    model: Path,
+    *,
+    conditions: Path,
+    then: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = (),
+    seconds: float = 10.0,
+    threads: int = 1,
+    seed: int = 0,
+    json: bool = False,
+) -> int:
+    """Run requests one after another under conditions, then under others, and log every one.
+
+    Parameters
+    ----------
+    model
+        A model folder.
+    conditions
+        Conditions or a policy: a list with one condition per exit, as in conditions_20ms.json.
+    then
+        What to go on with; requests are never lost in between.
+    seconds
+        How long under each of them.
+    threads
+        How many threads one run may use.
+    seed
+        The seed of the made-up input.
+    json
+        Print one JSON document; the log goes to stderr.
+    """
+    screen = Screen(as_json=json)
+    if not seconds > 0:
+        raise BadDocument("serve execute", [f"--seconds: {seconds} is not above 0"], fix="give some seconds")
+    opened = ExitModel.open(model, threads=threads)
+    profile = load_profile(opened)
+    values: Values = made_inputs(opened.manifest, opened.manifest.batch or 1, seed)
+    files = [conditions, *then]
+    first = read_policy(files[0], profile)
+    executor = ConditionalExecutor(StageByStage(opened), first, profile, calibration=_calibration(model))
+    opened.warm((opened.manifest.batch or 1,), spans=False)
+    say = screen.remark if json else screen.say
+    done = execute_files(executor, files, lambda _: values, seconds=seconds, say=say)
+    for file, summary in zip(files, done, strict=True):
+        screen.say(f"{file}: {summary}")
+    screen.result({"runs": [{"file": str(f), **_plain(s)} for f, s in zip(files, done, strict=True)]})
+    return 0
+
+
+def _plain(summary: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(summary)
+
+
+def _calibration(model: Path) -> Calibration | None:
+    path = model / CALIBRATION
+    return read_noun(Calibration, path, fix=f"partita serve calibrate {model}") if path.is_file() else None
+
+
+def _profile(model: Path) -> ExitProfile:
+    """The profile in a model folder, or a profile file by itself: no network is needed to think about it."""
+    path = model / "profile.json" if model.is_dir() else model
+    return read_noun(ExitProfile, path, fix=f"measure it: partita serve profile {model}")
+
+
+def _policy(path: Path | None, profile: ExitProfile) -> Policy:
+    if path is None:
+        return parse_policy({"version": 1}, profile=profile)
+    return read_policy(path, profile)
+
+
+def explain(
+    model: Path,
+    *,
+    policy: Path | None = None,
+    bounds: BoundOptions = NO_BOUNDS,
+    load: float = 0.0,
+    json: bool = False,
+) -> int:
+    """Say what would be done with a request, and why.
+
+    Parameters
+    ----------
+    model
+        A model folder, or its profile.json.
+    policy
+        A policy or a list of conditions; none if not given.
+    load
+        The work that arrives, as a share of what the device can do when every request runs to the end.
+    json
+        Print one JSON document.
+    """
+    from dataclasses import asdict
+
+    screen = Screen(as_json=json)
+    profile, asked = _profile(model), bounds.bounds()
+    calibration = _calibration(model) if model.is_dir() else None
+    rules = _policy(policy, profile)
+    screen.say(explain_request(profile, calibration, rules, asked, load=load).rstrip())
+    screen.result(asdict(reason_request(profile, calibration, rules, asked, load=load)))
+    return 0
+
+
+def simulate(
+    model: Path,
+    *,
+    policy: Path | None = None,
+    trace: Path | None = None,
+    rate: float | None = None,
+    burst: str = "",
+    deadlines_ms: str = "",
+    tenants: str = "",
+    bounds: BoundOptions = NO_BOUNDS,
+    seconds: float = 20.0,
+    workers: int = 1,
+    seed: int = 0,
+    json: bool = False,
+) -> int:
+    """Let the scheduler serve requests that never were: measured stage times, answers from held-out data.
+
+    Parameters
+    ----------
+    model
+        A model folder with profile.json and truth.npz.
+    policy
+        A policy; none if not given.
+    trace
+        A CSV file of arrivals with the column time, and tenant, deadline_ms and so on where they matter.
+    rate
+        Requests per second, instead of a trace.
+    burst
+        In the middle third, so many times the rate, like 3x.
+    deadlines_ms
+        Deadlines to draw from, like 60,100,200.
+    tenants
+        Who sends, with weights, like a:1,b:3; each sends its share of the rate.
+    seconds
+        How long requests come.
+    workers
+        How many stages run at the same time.
+    seed
+        Decides arrivals, samples and noise.
+    json
+        Print one JSON document.
+    """
+    screen = Screen(as_json=json)
+    profile, calibration = _profile(model), _calibration(model)
+    if not profile.timed:
+        raise BadDocument(
+            "exit profile", ["stages: no times were measured"], fix=f"partita serve profile {model}"
+        )
+    shares = _tenants(tenants)
+    if (trace is None) == (rate is None):
+        raise BadDocument("serve simulate", ["give either --trace or --rate"], fix="--rate 500")
+    if trace is not None:
+        arrivals = read_trace(read_text(trace, "trace", fix="a CSV file with a column time"), name=str(trace))
+    else:
+        arrivals = _drawn(rate or 0.0, shares, burst, deadlines_ms, bounds.bounds(), seconds, seed)
+    rules = _policy(policy, profile)
+    scheduler = scheduler_for(
+        profile, rules, calibration, tenants=shares, settings=SchedulerSettings(workers=workers)
+    )
+    report = run_simulation(
+        scheduler,
+        bounded(arrivals, rules, profile),
+        profile,
+        _truth(model),
+        workers=workers,
+        infeasible=rules.on_infeasible,
+        seed=seed,
+    )
+    show_simulation(screen, profile, report)
+    screen.result({"model": profile.model, "policy": rules.version, **report.as_dict()})
+    return 0
+
+
+def _truth(model: Path) -> TruthTable:
+    import numpy as np
+
+    path = model / TRUTH
+    if not path.is_file():
+        raise NotFound(
+            f"{model} has no {TRUTH}: what each exit says of held-out samples",
+            fix=f"collect it: partita serve profile {model} --data FOLDER",
+        )
+    with np.load(path, allow_pickle=False) as held:
+        return TruthTable(held["confidence"].astype(float), held["correct"].astype(bool))
+
+
+def _tenants(text: str) -> list[Tenant]:
+    """`a:1,b:3` as tenants."""
+    found, problems = [], []
+    for word in filter(None, text.split(",")):
+        name, _, weight = word.strip().partition(":")
+        number = _number(weight or "1")
+        if not name or number is None or number <= 0:
+            problems.append(f"{word!r} is not NAME:WEIGHT")
+        else:
+            found.append(Tenant(name, number))
+    if problems:
+        raise BadDocument("--tenants", problems, fix="write it like --tenants a:1,b:3")
+    return found
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _drawn(
+    rate: float, tenants: list[Tenant], burst: str, deadlines: str, asked: Bounds, seconds: float, seed: int
+) -> tuple[Arrival, ...]:
+    bursts: tuple[Burst, ...] = ()
+    if burst:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)x", burst.strip())
+        if match is None:
+            raise BadDocument("--burst", [f"{burst!r} is not like 3x"], fix="write it like --burst 3x")
+        bursts = (Burst(seconds / 3, seconds / 3, float(match[1])),)
+    limits = [_number(word) for word in filter(None, deadlines.split(","))]
+    known = [limit for limit in limits if limit is not None]
+    if len(known) < len(limits):
+        raise BadDocument(
+            "--deadlines-ms", [f"{deadlines!r} is no list of numbers"], fix="--deadlines-ms 60,100"
+        )
+    who = tenants or [Tenant("default")]
+    whole = sum(tenant.weight for tenant in who)
+    streams = [
+        Stream(rate * t.weight / whole, t.name, tuple(ms / 1e3 for ms in known), asked, bursts) for t in who
+    ]
+    return draw(streams, seconds, seed=seed)
+
+
+def show_simulation(screen: Screen, profile: ExitProfile, report: Report) -> None:
+    """What came of everybody, and of each tenant."""
+    titles = ("who", "requests", "in time", "right", "exits", "p50", "p99", "refused", "degraded")
+    columns = [Column(title, right=title != "who") for title in titles]
+    groups: dict[str, Tally] = {"all": report.whole}
+    if len(report.tenants) > 1:
+        groups |= report.tenants
+    percent: Callable[[float | None], str] = lambda share: "-" if share is None else f"{share:.2%}"  # noqa: E731
+    time: Callable[[float | None], str] = lambda value: "-" if value is None else milliseconds(value)  # noqa: E731
+    rows = [
+        (
+            name,
+            tally.requests,
+            percent(tally.in_time),
+            percent(tally.accuracy),
+            "/".join(map(str, tally.exits)),
+            time(tally.latency_p50),
+            time(tally.latency_p99),
+            tally.rejected + tally.expired,
+            tally.degraded,
+        )
+        for name, tally in groups.items()
+    ]
+    screen.table(
+        f"{profile.model}, simulated from stage times of {profile.device or 'a file'}", columns, rows
+    )
