@@ -3,9 +3,9 @@
     python benchmarks/serve_calibration.py [--truth FILE.npz] [--splits 100] [--samples 4000] [--json FILE]
 
 FILE.npz is a truth file of held-out samples of a trained network: `logits` (samples x exits x classes) and `labels`, or
-`confidence` and `correct`; and `costs` (from the input to each exit) if stages do not cost the same. Without it a
-made-up network with four exits stands in: exits that share most of their noise, the first overconfident, the third
-too modest.
+`confidence` and `correct`. What each exit costs comes from a profile.json beside it, or from `costs` in it (from the
+input to each exit), or all stages count alike. Without FILE.npz a made-up network with four exits stands in: exits
+that share most of their noise, the first overconfident, the third too modest.
 
 A violation is a calibration whose true loss (the last exit right, the answer given wrong) is above what was asked.
 "truth" draws the calibration samples from the pool with replacement, so that the pool is the population and its loss is
@@ -24,6 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
+from partita.graph import load
+from partita.serve import ExitProfile
 from partita.serve.calibrate_binomial import binomial_cdf
 from partita.serve.calibrate_evidence import Evidence, evidence_of_logits, evidence_of_truth
 from partita.serve.calibrate_thresholds import exits_taken
@@ -75,7 +77,14 @@ def read(path: Path) -> tuple[Evidence, tuple[float, ...]]:
     with np.load(path, allow_pickle=False) as file:
         arrays = dict(file)
     evidence = evidence_of_truth(arrays)
-    costs = arrays.get("costs", np.arange(1.0, evidence.exits + 1))
+    beside = path.with_name("profile.json")
+    if beside.is_file():
+        profile = load(ExitProfile, beside.read_text(encoding="utf-8"))
+        costs = np.cumsum([stage.seconds(1) for stage in profile.stages]) / sum(
+            stage.seconds(1) for stage in profile.stages
+        )
+    else:
+        costs = arrays.get("costs", np.arange(1.0, evidence.exits + 1))
     return evidence, tuple(map(float, costs))
 
 
@@ -137,7 +146,9 @@ def main() -> None:
         (pool, costs), source = made_up(arguments.pool, arguments.seed), "made-up network, seeded"
     arguments.samples = arguments.samples or (pool.samples // 2 if arguments.truth else 4000)
     accuracies = " ".join(f"{one:.3f}" for one in pool.worth.mean(axis=1))
-    print(f"{source}: {pool.samples} samples, accuracy by exit {accuracies}, cost by exit {costs}")
+    print(
+        f"{source}: {pool.samples} samples, accuracy by exit {accuracies}, cost by exit {tuple(round(c, 3) for c in costs)}"
+    )
     print(
         f"{arguments.splits} calibrations on {arguments.samples} samples, confidence {1 - DOUBT:g}, {arguments.path} path"
     )

@@ -6,7 +6,8 @@ alone; one decision at most 50 microseconds with 200 requests queued.
 
 Every rule it is compared with is tuned for each load by trying all its settings (best share of right answers in time);
 the scheduler has one setting. Half of the held-out samples calibrate, the other half are served. Times are stretched so
-that the full model takes 12 ms alone; deadlines are then 60, 100 and 200 ms.
+that the full model takes 12 ms alone; deadlines are then 60, 100 and 200 ms. A stage's 99th percentile is its stretched
+median plus what it was measured above the median, unstretched, and at least 20%.
 
     python benchmarks/serve_simulation.py [--model FOLDER | --profile FILE --truth FILE] [--json FILE] [--quick]
 
@@ -49,13 +50,15 @@ from partita.serve.simulating import Serving, Truth, simulate
 
 FULL = 0.012
 DEADLINES = (0.06, 0.1, 0.2)
+# What the 99th percentile of a stage is above its median at least, as a share of the median.
+SPREAD = 0.2
 DROPS = (0.005, 0.01, 0.02, 0.05)
 STEADY = (0.5, 0.9, 1.5, 2.0)
 BURSTS = (3.0, 5.0)
 # A burst of 5 s between quiet stretches of half the capacity.
 BEFORE, WINDOW, AFTER = 3.0, 5.0, 2.0
 # Not the ones met while the scheduler was made.
-SEEDS = (30, 31, 32)
+SEEDS = (40, 41, 42)
 
 
 def made_up(samples: int = 8000, seed: int = 7) -> tuple[ExitProfile, Truth]:
@@ -98,7 +101,9 @@ def stretched(profile: ExitProfile) -> tuple[ExitProfile, float]:
     by = FULL / alone
 
     def longer(time: StageTime) -> StageTime:
-        return StageTime({b: t * by for b, t in time.p50.items()}, {b: t * by for b, t in time.p99.items()})
+        # A stall is somebody else on the core: it lasts as long whatever it interrupts, and is not stretched.
+        tail = {b: t * by + max(SPREAD * t * by, time.p99[b] - t) for b, t in time.p50.items()}
+        return StageTime({b: t * by for b, t in time.p50.items()}, tail)
 
     spans = {name: longer(span) for name, span in profile.spans.items()}
     return replace(profile, stages=tuple(map(longer, profile.stages)), spans=spans), by

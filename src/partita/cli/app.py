@@ -102,7 +102,8 @@ def _run(words: list[str], verb: str) -> int:
     try:
         code = build(verb)(words, result_action="return_value", exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        wanted = f"partita {verb} --help" if verb else "partita --help"
+        deeper = verb in ("slice", "serve") and len(words) > 1 and not words[1].startswith("-")
+        wanted = " ".join(["partita", *words[: 2 if deeper else 1 if verb else 0], "--help"])
         raise UserError(str(error).strip(), fix=f"see `{wanted}`") from None
     return code if isinstance(code, int) else 0
 

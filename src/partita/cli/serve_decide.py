@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from math import inf, isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +28,7 @@ from ..serve import (
     Stream,
     Tally,
     Tenant,
+    Truth,
     TruthTable,
     bounded,
     draw,
@@ -35,6 +37,7 @@ from ..serve import (
     load_profile,
     made_inputs,
     parse_policy,
+    profile_from_original,
     read_policy,
     read_trace,
     reason_request,
@@ -45,7 +48,10 @@ from ..serve import (
 )
 from .files import read_noun, read_text
 from .render import Column, Screen, milliseconds
-from .serve_model import CALIBRATION, TRUTH
+from .serve_model import CALIBRATION, TRUTH, check_threads
+
+# More requests than this do not fit into memory together with what is kept of each.
+MOST_REQUESTS = 5_000_000
 
 
 @Parameter(name="*")
@@ -74,7 +80,11 @@ class BoundOptions:
     max_exit: int | None = None
 
     def bounds(self) -> Bounds:
-        """In seconds and joules."""
+        """In seconds and joules; what is wrong is said as it was typed."""
+        given = (("--deadline-ms", self.deadline_ms), ("--energy-budget-mj", self.energy_budget_mj))
+        problems = [f"{name}: {v:g} is not above 0" for name, v in given if v is not None and not 0 < v < inf]
+        if problems:
+            raise BadDocument("bounds", problems, fix="give a number above 0, or leave it out")
         return Bounds(
             None if self.deadline_ms is None else self.deadline_ms / 1e3,
             self.accuracy_floor,
@@ -129,8 +139,11 @@ def execute(
         Print one JSON document; the log goes to stderr.
     """
     screen = Screen(as_json=json)
-    if not seconds > 0:
-        raise BadDocument("serve execute", [f"--seconds: {seconds} is not above 0"], fix="give some seconds")
+    problems = [] if 0 < seconds < inf else [f"--seconds: {seconds:g} is not a time above 0"]
+    problems += _seed_problems(seed)
+    if problems:
+        raise BadDocument("serve execute", problems, fix="give numbers like --seconds 10 --seed 0")
+    check_threads(threads)
     opened = ExitModel.open(model, threads=threads)
     profile = load_profile(opened)
     values: Values = made_inputs(opened.manifest, opened.manifest.batch or 1, seed)
@@ -142,14 +155,8 @@ def execute(
     done = execute_files(executor, files, lambda _: values, seconds=seconds, say=say)
     for file, summary in zip(files, done, strict=True):
         screen.say(f"{file}: {summary}")
-    screen.result({"runs": [{"file": str(f), **_plain(s)} for f, s in zip(files, done, strict=True)]})
+    screen.result({"runs": [{"file": str(f), **asdict(s)} for f, s in zip(files, done, strict=True)]})
     return 0
-
-
-def _plain(summary: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(summary)
 
 
 def _calibration(model: Path) -> Calibration | None:
@@ -159,8 +166,16 @@ def _calibration(model: Path) -> Calibration | None:
 
 def _profile(model: Path) -> ExitProfile:
     """The profile in a model folder, or a profile file by itself: no network is needed to think about it."""
-    path = model / "profile.json" if model.is_dir() else model
-    return read_noun(ExitProfile, path, fix=f"measure it: partita serve profile {model}")
+    if model.is_dir():
+        return read_noun(
+            ExitProfile, model / "profile.json", fix=f"measure it: partita serve profile {model}"
+        )
+    text = read_text(model, "model folder or profile", fix="write one: partita serve export RUN -o MODEL")
+    return profile_from_original(text, name=str(model))
+
+
+def _seed_problems(seed: int) -> list[str]:
+    return [] if seed >= 0 else [f"--seed: {seed} is below 0"]
 
 
 def _policy(path: Path | None, profile: ExitProfile) -> Policy:
@@ -190,9 +205,9 @@ def explain(
     json
         Print one JSON document.
     """
-    from dataclasses import asdict
-
     screen = Screen(as_json=json)
+    if not 0 <= load < inf:
+        raise BadDocument("serve explain", [f"--load: {load:g} is no share from 0 up"], fix="--load 0.8")
     profile, asked = _profile(model), bounds.bounds()
     calibration = _calibration(model) if model.is_dir() else None
     rules = _policy(policy, profile)
@@ -249,13 +264,12 @@ def simulate(
         raise BadDocument(
             "exit profile", ["stages: no times were measured"], fix=f"partita serve profile {model}"
         )
-    shares = _tenants(tenants)
-    if (trace is None) == (rate is None):
-        raise BadDocument("serve simulate", ["give either --trace or --rate"], fix="--rate 500")
+    shares, asked = _tenants(tenants), bounds.bounds()
+    _check_source(trace, rate, seconds, burst, deadlines_ms, asked, seed)
     if trace is not None:
         arrivals = read_trace(read_text(trace, "trace", fix="a CSV file with a column time"), name=str(trace))
     else:
-        arrivals = _drawn(rate or 0.0, shares, burst, deadlines_ms, bounds.bounds(), seconds, seed)
+        arrivals = _drawn(rate or 0.0, shares, burst, deadlines_ms, asked, seconds, seed)
     rules = _policy(policy, profile)
     scheduler = scheduler_for(
         profile, rules, calibration, tenants=shares, settings=SchedulerSettings(workers=workers)
@@ -274,17 +288,41 @@ def simulate(
     return 0
 
 
-def _truth(model: Path) -> TruthTable:
-    import numpy as np
+def _check_source(
+    trace: Path | None,
+    rate: float | None,
+    seconds: float,
+    burst: str,
+    deadlines: str,
+    asked: Bounds,
+    seed: int,
+) -> None:
+    """Requests come from one place, and nothing that was asked for is left out in silence."""
+    problems, fix = _seed_problems(seed), "give numbers from 0"
+    if (trace is None) == (rate is None):
+        problems.append("give one of --trace and --rate" + ("" if trace is None else ", not both"))
+        fix = "as in --rate 500, or --trace arrivals.csv"
+    elif trace is not None and (burst or deadlines or asked != Bounds()):
+        problems.append("bursts, deadlines and bounds are those of the --trace")
+        fix = "write them into the trace's columns, or under slo in a --policy"
+    elif rate is not None and isfinite(rate) and rate * seconds > MOST_REQUESTS:
+        problems.append(f"{rate:g} requests per second for {seconds:g} s are more than {MOST_REQUESTS}")
+        fix = "give a smaller --rate or fewer --seconds"
+    if problems:
+        raise BadDocument("serve simulate", problems, fix=fix)
 
+
+def _truth(model: Path) -> TruthTable:
     path = model / TRUTH
     if not path.is_file():
         raise NotFound(
             f"{model} has no {TRUTH}: what each exit says of held-out samples",
-            fix=f"collect it: partita serve profile {model} --data FOLDER",
+            fix=f"collect it: partita serve profile {model} --data FOLDER"
+            if model.is_dir()
+            else f"give the model folder, which holds {TRUTH} and calibration.json too",
         )
-    with np.load(path, allow_pickle=False) as held:
-        return TruthTable(held["confidence"].astype(float), held["correct"].astype(bool))
+    held = Truth.load(path)
+    return TruthTable(held.confidence.astype(float), held.correct)
 
 
 def _tenants(text: str) -> list[Tenant]:
@@ -293,7 +331,7 @@ def _tenants(text: str) -> list[Tenant]:
     for word in filter(None, text.split(",")):
         name, _, weight = word.strip().partition(":")
         number = _number(weight or "1")
-        if not name or number is None or number <= 0:
+        if not name or number is None or not 0 < number < inf:
             problems.append(f"{word!r} is not NAME:WEIGHT")
         else:
             found.append(Tenant(name, number))
@@ -320,9 +358,11 @@ def _drawn(
         bursts = (Burst(seconds / 3, seconds / 3, float(match[1])),)
     limits = [_number(word) for word in filter(None, deadlines.split(","))]
     known = [limit for limit in limits if limit is not None]
-    if len(known) < len(limits):
+    if len(known) < len(limits) or not all(0 < limit < inf for limit in known):
         raise BadDocument(
-            "--deadlines-ms", [f"{deadlines!r} is no list of numbers"], fix="--deadlines-ms 60,100"
+            "--deadlines-ms",
+            [f"{deadlines!r} is not a list of numbers above 0"],
+            fix="write it like --deadlines-ms 60,100",
         )
     who = tenants or [Tenant("default")]
     whole = sum(tenant.weight for tenant in who)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from ..errors import NotFound
+from ..errors import BadDocument, NotFound
 from ..graph import dump, print_size
 from ..profile import find_meters
 from ..serve import (
@@ -112,7 +113,7 @@ def profile(
     model
         A model folder that `partita serve export` wrote.
     data
-        Held-out samples for accuracy; unknown without.
+        Held-out samples for accuracy; what was collected before if not given, unknown without either.
     split
         Which part of the data.
     size
@@ -134,8 +135,12 @@ def profile(
     """
     screen = Screen(as_json=json)
     sizes = numbers(batches, "--batches")
+    check_threads(threads)
+    if watts is not None and not 0 < watts < inf:
+        # Before anything is measured: a minute of work is not thrown away for a sign.
+        raise BadDocument("serve profile", [f"--watts: {watts:g} is not above 0"], fix="give --watts 6")
     opened = ExitModel.open(model, threads=threads)
-    truth = _truth(opened, data, split, size, limit) if data else None
+    truth = _truth(opened, data, split, size, limit) if data else _collected(opened, model)
     meters = find_meters() if watts is None else []
     with screen.progress("measuring") as bar:
         taken = profile_model(
@@ -148,7 +153,7 @@ def profile(
             progress=lambda share: bar(round(share * BAR), BAR, ""),
         )
     save_profile(model, taken)
-    if truth is not None:
+    if truth is not None and data:
         truth.save(model / TRUTH)
     show_profile(screen, taken)
     for note in profile_notes(taken):
@@ -162,6 +167,20 @@ def _truth(model: ExitModel, data: str, split: str, size: int | None, limit: int
     """What every exit says of held-out samples."""
     inputs, labels = held_out(data, split, size, limit)
     return collect(model, inputs, labels)
+
+
+def _collected(model: ExitModel, folder: Path) -> Truth | None:
+    """What was collected of this very network before: measuring times again must not forget accuracies."""
+    if not (folder / TRUTH).is_file():
+        return None
+    truth = Truth.load(folder / TRUTH)
+    return truth if truth.digest == model.digest else None
+
+
+def check_threads(threads: int) -> None:
+    """Refuse what ONNX Runtime would take for another number."""
+    if threads < 1:
+        raise BadDocument("threads", [f"--threads: {threads} is not above 0"], fix="give --threads 1")
 
 
 def held_out(data: str, split: str, size: int | None, limit: int | None) -> tuple[list[Array], Array]:
@@ -296,7 +315,7 @@ def show_calibration(screen: Screen, model: ExitModel, found: Examination, calib
     columns = [Column("#", right=True), Column("exit")]
     columns += [Column(title, right=True) for title in (found.measure, "leaves from", "of all leave here")]
     screen.table(f"{model.manifest.model}, {calibration.samples} samples", columns, rows)
-    if calibration.max_drop is not None:
+    if calibration.max_drop is not None and found.loss is not None:
         screen.say(
             f"{found.measure} drops by at most {calibration.max_drop:.2%} with probability "
             f"{calibration.confidence or 0:.0%}; seen here {found.drop:.2%}; {found.saved:.1%} of the cost saved"

@@ -1,4 +1,7 @@
-"""`partita serve train`: a network with exits, trained on data from disk."""
+"""`partita serve train`: a network with exits, trained on data from disk.
+
+Rules: what is wrong with the command is said before the run folder is begun.
+"""
 
 from __future__ import annotations
 
@@ -100,13 +103,14 @@ def train(
     """
     from ..serve import Progress, TrainSpec
     from ..serve import train as train_exits
-    from ..zoo import open_data
+    from ..zoo import open_data, parse_augment
 
     screen = Screen(as_json=json)
-    if threads is not None and threads < 1:
-        raise BadDocument(
-            "serve train", [f"--threads: {threads} is not a positive number"], fix="leave it out for all"
-        )
+    problems = [] if threads is None or threads > 0 else [f"--threads: {threads} is not a positive number"]
+    problems += [] if seed >= 0 else [f"--seed: {seed} is below 0"]
+    if problems:
+        raise BadDocument("serve train", problems, fix="leave it out, or give a number above 0")
+    _check_folder(output)
     spec = TrainSpec(
         model=model, dataset=Path(data).name if ":" not in data else data, dataset_dir=data, exits=exits, cuts=cuts,
         weights=weights, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, optimizer=optimizer,
@@ -116,6 +120,9 @@ def train(
     )  # fmt: skip
     samples = open_data(data, split="train", size=size, limit=limit)
     held_out = open_data(data, split="val", size=size, limit=limit)
+    if augment:
+        # Before the run folder is begun: see the rules.
+        parse_augment(augment, samples.kind)
     screen.say(
         f"{len(samples)} samples to learn from, {len(held_out)} held out, {len(samples.classes)} classes"
     )
@@ -149,3 +156,12 @@ def train(
     screen.say(f"written to {output}; go on: partita serve export {output} -o model")
     screen.result(dump(run, indent=None))
     return 0
+
+
+def _check_folder(output: Path) -> None:
+    """A run needs a folder, and every part of its path that exists has to be one."""
+    for place in (output, *output.parents):
+        if place.exists() and not place.is_dir():
+            raise BadDocument(
+                "output", [f"{place}: is a file, not a folder"], fix="name a folder for the run"
+            )

@@ -32,6 +32,10 @@ def kind_of(noun: type) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", noun.__name__).lower()
 
 
+def _a(kind: str) -> str:
+    return f"{'an' if str(kind)[:1] in 'aeiou' else 'a'} {kind}"
+
+
 def dump(value: object, *, indent: int | None = 1) -> str:
     """A noun as JSON."""
     document = {"partita": kind_of(type(value)), "version": VERSION, **_plain_fields(value)}
@@ -53,7 +57,7 @@ def load(noun: type[_T], text: str, *, name: str = "") -> _T:
     if not isinstance(document, dict):
         raise BadDocument(what, [f"is {_brief(document)}, not an object"], fix=fix)
     if (got := document.pop("partita", kind)) != kind:
-        raise BadDocument(what, [f"is a {got}, not a {kind}"], fix=f"give a {kind} file")
+        raise BadDocument(what, [f"is {_a(got)}, not {_a(kind)}"], fix=f"give {_a(kind)} file")
     if (version := document.pop("version", VERSION)) != VERSION:
         raise BadDocument(
             what, [f"version: {version!r} is not {VERSION}"], fix="update Partita on this machine"

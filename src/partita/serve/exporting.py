@@ -90,9 +90,9 @@ def _network(model: MultiExit | str | Path, scratch: Path, exits: tuple[str, ...
                 f"{path} is neither an .onnx file nor the folder of a training run (it has no spec.json)",
                 fix="give an .onnx file with an output for every exit, or what `partita serve train` wrote",
             )
-        from .train_run import load_run
+        from .train_run import load_run, read_run
 
-        name, loaded = name or path.resolve().name, load_run(path)
+        name, loaded = name or read_run(path).spec.model or path.resolve().name, load_run(path)
     else:
         loaded = model
     if exits:

@@ -75,7 +75,7 @@ class Truth:
             confidence, correct, labels = (arrays[name] for name in ("confidence", "correct", "labels"))
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise BadDocument(
-                f"truth {str(path)!r}", [f"cannot be read: {error}"], fix="collect it again"
+                f"truth {str(path)!r}", ["is no npz archive with its arrays"], fix="collect it again"
             ) from error
         logits = arrays.get("logits")
         sizes = {confidence.shape, correct.shape, *([] if logits is None else [logits.shape[:2]])}

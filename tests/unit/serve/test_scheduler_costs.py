@@ -29,7 +29,11 @@ def test_times_between_measured_sizes_are_read_off_the_line() -> None:
 def test_batches_end_where_larger_ones_bring_nothing() -> None:
     assert costs().enough[0, 0] == 4
     assert costs(max_batch=2).enough[0, 0] == 2
-    assert costs().units() == [0.5, 0.5]
+
+
+def test_a_stage_is_priced_as_for_a_sample_alone() -> None:
+    """Full batches do not form when time is short, and a price that counts on them is too low."""
+    assert costs().units() == [1.0, 1.0]
 
 
 def test_the_last_chance_reckons_with_the_tail_or_the_margin() -> None:
