@@ -153,6 +153,8 @@ def train(
     screen.table(
         f"{model} after {epochs} epochs on {run.trained_on} samples, {run.samples} held out", columns, rows
     )
+    if run.pretrained:
+        screen.say(f"pretrained: {run.pretrained}")
     screen.say(f"written to {output}; go on: partita serve export {output} -o model")
     screen.result(dump(run, indent=None))
     return 0

@@ -55,6 +55,7 @@ def train(  # noqa: PLR0913  # the public door: all but three have defaults
         network = _network(spec, data, held_out, model)
         told = str(load_pretrained(network, spec.pretrained)) if spec.pretrained else ""
         run = replace(_begin(spec, network, data, held_out, device), pretrained=told)
+        _augment(spec, data)  # what cannot be done is refused before a folder is claimed for it
         _claim(place, run)
         trainer = _Trainer(
             spec=spec,
