@@ -43,7 +43,10 @@ def options(app: App) -> Iterator[tuple[str, str, str]]:
     for argument in app.assemble_argument_collection(parse_docstring=True):
         if not argument.show:
             continue
-        names = [name for name in argument.names if not name.startswith(("--no-", "--empty-"))]
+        # A switch has a negative of its own, unless it is one.
+        names = [n for n in argument.names if not n.startswith(("--no-", "--empty-"))] or [
+            n for n in argument.names if not n.startswith("--no-no-")
+        ]
         parameter = argument.field_info
         positional = parameter.kind is not parameter.KEYWORD_ONLY
         shown = names[0].lstrip("-").upper() if positional else ", ".join(names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from math import inf, isfinite
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from ..engine import Values
 from ..errors import BadDocument, NotFound
+from ..profile import steady_heap
 from ..serve import (
     Arrival,
     Bounds,
@@ -48,50 +49,11 @@ from ..serve import (
 )
 from .files import read_noun, read_text
 from .render import Column, Screen, milliseconds
+from .serve_bounds import BoundOptions
 from .serve_model import CALIBRATION, TRUTH, check_threads
 
 # More requests than this do not fit into memory together with what is kept of each.
 MOST_REQUESTS = 5_000_000
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class BoundOptions:
-    """What one request asks for.
-
-    Parameters
-    ----------
-    deadline_ms
-        Milliseconds from the arrival to the answer.
-    accuracy_floor
-        The accuracy that the answer's rule must have on held-out data, like 0.8.
-    energy_budget_mj
-        Millijoules that the request may take.
-    min_exit
-        The first exit that may answer.
-    max_exit
-        The last exit that may answer.
-    """
-
-    deadline_ms: float | None = None
-    accuracy_floor: float | None = None
-    energy_budget_mj: float | None = None
-    min_exit: int | None = None
-    max_exit: int | None = None
-
-    def bounds(self) -> Bounds:
-        """In seconds and joules; what is wrong is said as it was typed."""
-        given = (("--deadline-ms", self.deadline_ms), ("--energy-budget-mj", self.energy_budget_mj))
-        problems = [f"{name}: {v:g} is not above 0" for name, v in given if v is not None and not 0 < v < inf]
-        if problems:
-            raise BadDocument("bounds", problems, fix="give a number above 0, or leave it out")
-        return Bounds(
-            None if self.deadline_ms is None else self.deadline_ms / 1e3,
-            self.accuracy_floor,
-            None if self.energy_budget_mj is None else self.energy_budget_mj / 1e3,
-            self.min_exit,
-            self.max_exit,
-        )
 
 
 NO_BOUNDS = BoundOptions()
@@ -144,6 +106,8 @@ def execute(
     if problems:
         raise BadDocument("serve execute", problems, fix="give numbers like --seconds 10 --seed 0")
     check_threads(threads)
+    # Before the first array: memory that comes and goes would cost time in the middle of a request.
+    steady_heap()
     opened = ExitModel.open(model, threads=threads)
     profile = load_profile(opened)
     values: Values = made_inputs(opened.manifest, opened.manifest.batch or 1, seed)
