@@ -93,7 +93,7 @@ def act(screen: Screen) -> Served:
     parity = "0, bit for bit" if manifest.parity.chain == 0 else f"{manifest.parity.chain:.2g}"
     return Served(
         claims=[
-            (f"serve: {len(arrivals)} requests, a burst of {BURST:g}x in the middle, answered in time", f"{in_time:.2%}", ""),
+            (f"serve, simulated: {len(arrivals)} requests, a burst of {BURST:g}x in the middle, in time", f"{in_time:.2%}", ""),
             ("  right answers, beside all run to the end", f"{right:.2%}", f"{full:.2%}"),
             ("  chain of subnetworks against the whole, every exit", parity, "0"),
             ("  one sample to the end", milliseconds(whole), ""),
