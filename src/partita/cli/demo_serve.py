@@ -68,7 +68,7 @@ def act(screen: Screen) -> Served:
         inputs, labels = held_out(DATA, "test", None, HELD_OUT)
         truth = collect(model, inputs, labels)
         profile = profile_model(
-            model, batches=(1, 2, 4, 8), measuring=Measuring(runs=40, seconds=6.0), truth=truth
+            model, batches=(1, 2, 4, 8), measuring=Measuring(runs=100, seconds=6.0), truth=truth
         )
         save_profile(folder, profile)
         truth.save(folder / TRUTH)

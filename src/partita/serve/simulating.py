@@ -24,6 +24,10 @@ from .tables import ExitProfile
 
 # The noise of a stage where the profile's p99 says nothing: one-sided, because nothing makes a stage faster.
 NOISE = 0.05
+# Noise wider than this would stretch every other run by a fifth and more, which no machine does: it is stalls.
+WIDEST = 0.25
+# The share of runs that stall: what 99 of 100 stay below.
+_STALLS = 0.01
 # The 99th percentile of a half-normal in units of its scale.
 _P99 = 2.5758
 
@@ -97,26 +101,32 @@ def simulate(
 
 
 def stage_times(profile: ExitProfile, seed: int = 0) -> Callable[[Batch], float]:
-    """Seconds of a batch: the profile's median, stretched by half-normal noise so wide that its p99 is the profile's."""
+    """Seconds of a batch: the profile's median with half-normal noise, so wide that its p99 is the profile's.
+
+    A p99 far above the median is no wide noise but a stall: one run in a hundred takes that long, the others do not.
+    """
     random = np.random.default_rng([seed, 1])
-    noise: dict[tuple[int, int, int], tuple[float, float]] = {}
+    noise: dict[tuple[int, int, int], tuple[float, float, float]] = {}
 
     def seconds(batch: Batch) -> float:
         key = (batch.first, batch.last, len(batch.members))
         if key not in noise:
             noise[key] = _median_and_noise(profile, *key)
-        median, width = noise[key]
-        return median * (1 + width * abs(float(random.standard_normal())))
+        median, width, stall = noise[key]
+        usual = median * (1 + width * abs(float(random.standard_normal())))
+        return max(usual, stall) if stall and random.random() < _STALLS else usual
 
     return seconds
 
 
-def _median_and_noise(profile: ExitProfile, first: int, last: int, size: int) -> tuple[float, float]:
+def _median_and_noise(profile: ExitProfile, first: int, last: int, size: int) -> tuple[float, float, float]:
+    """The median, the width of the noise, and how long a stall is; 0 without stalls."""
     span = profile.span(first, last)
     times = [span] if span else [profile.stages[k] for k in range(first, last + 1)]
     median = sum(t.seconds(size) for t in times)
     tail = sum(t.seconds(size, tail=True) for t in times)
-    return median, (tail / median - 1) / _P99 if tail > median else NOISE
+    width = (tail / median - 1) / _P99 if tail > median else NOISE
+    return (median, width, 0.0) if width <= WIDEST else (median, NOISE, tail)
 
 
 class _Run:

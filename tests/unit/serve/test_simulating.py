@@ -126,3 +126,14 @@ def test_stage_times_are_never_faster_than_the_median_and_as_wide_as_the_profile
     assert min(drawn) >= 2.0
     # Without a tail, five percent of half-normal noise: its p99 is 1.129.
     assert np.percentile(drawn, 99) == pytest.approx(2 * (1.129 if tail == 1.0 else tail), rel=0.02)
+
+
+def test_a_tail_far_above_the_median_is_a_stall_now_and_then() -> None:
+    """One run in a hundred takes that long; the others keep near the median."""
+    stage = StageTime({1: 1.0}, {1: 30.0})
+    seconds = stage_times(replace(PROFILE, stages=(stage,) * 3), seed=3)
+    members: Any = (None,)
+    drawn = np.array([seconds(Batch(0, 1, 0, 0.0, 0.0, members)) for _ in range(10_000)])
+
+    assert 0.005 < np.mean(drawn == 60.0) < 0.015
+    assert drawn[drawn < 60].max() < 2.6
