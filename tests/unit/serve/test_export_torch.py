@@ -149,5 +149,5 @@ def test_a_finished_training_is_exported_by_its_folder(tmp_path: Path) -> None:
     with torch.no_grad():
         wanted = trained.eval()(*x)[3].numpy()
 
-    assert (made.model, made.exits) == ("run", trained.names)
+    assert (made.model, made.exits) == ("early-cnn", trained.names)
     np.testing.assert_allclose(ExitModel.open(tmp_path / "model").run_to(3, x[0].numpy()), wanted, atol=1e-5)
