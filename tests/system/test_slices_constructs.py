@@ -234,6 +234,7 @@ def test_a_sequence_answer_is_the_list_of_its_tensors(tmp_path: Path) -> None:
 
     assert len(answer) == len(wanted) == 8
     assert [item.tobytes() for item in answer] == [item.tobytes() for item in wanted]
+    assert verify(path, tmp_path / "slices").equal
 
 
 def test_the_command_handles_a_branch_from_plan_to_run(

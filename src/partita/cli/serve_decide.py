@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from math import inf, isfinite
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -22,7 +22,6 @@ from ..serve import (
     ConditionalExecutor,
     ExitModel,
     ExitProfile,
-    Features,
     Policy,
     Report,
     SchedulerSettings,
@@ -34,7 +33,6 @@ from ..serve import (
     bounded,
     draw,
     execute_files,
-    explain_request,
     load_profile,
     made_inputs,
     parse_policy,
@@ -44,9 +42,7 @@ from ..serve import (
     reason_request,
     scheduler_for,
 )
-from ..serve import (
-    simulate as run_simulation,
-)
+from ..serve import simulate as run_simulation
 from .files import read_noun, read_text
 from .render import Column, Screen, milliseconds
 from .serve_bounds import BoundOptions
@@ -54,21 +50,7 @@ from .serve_model import CALIBRATION, TRUTH, check_threads
 
 # More requests than this do not fit into memory together with what is kept of each.
 MOST_REQUESTS = 5_000_000
-
-
 NO_BOUNDS = BoundOptions()
-
-
-class StageByStage:
-    """A model folder as the executor wants it: the inputs are the features before stage 0."""
-
-    def __init__(self, model: ExitModel) -> None:
-        self._model = model
-
-    def run_stage(self, k: int, features: Any) -> tuple[Any, Any]:
-        """Stage k on its features, or on the inputs for the first."""
-        held = features if isinstance(features, Features) else self._model.start(features)
-        return self._model.run_stage(k, held)
 
 
 def execute(
@@ -113,7 +95,7 @@ def execute(
     values: Values = made_inputs(opened.manifest, opened.manifest.batch or 1, seed)
     files = [conditions, *then]
     first = read_policy(files[0], profile)
-    executor = ConditionalExecutor(StageByStage(opened), first, profile, calibration=_calibration(model))
+    executor = ConditionalExecutor(opened, first, profile, calibration=_calibration(model))
     opened.warm((opened.manifest.batch or 1,), spans=False)
     say = screen.remark if json else screen.say
     done = execute_files(executor, files, lambda _: values, seconds=seconds, say=say)
@@ -175,8 +157,9 @@ def explain(
     profile, asked = _profile(model), bounds.bounds()
     calibration = _calibration(model) if model.is_dir() else None
     rules = _policy(policy, profile)
-    screen.say(explain_request(profile, calibration, rules, asked, load=load).rstrip())
-    screen.result(asdict(reason_request(profile, calibration, rules, asked, load=load)))
+    found = reason_request(profile, calibration, rules, asked, load=load)
+    screen.say(str(found).rstrip())
+    screen.result(asdict(found))
     return 0
 
 

@@ -15,15 +15,12 @@ from ..engine import Array, Values
 from ..errors import BadDocument, NotFound
 from ..graph import Profile, parse_size
 from ..plan import Platform, load_platforms, pick, platforms
-from ..slice import Objective, Prepared, SliceQuestion, Transport, Wish, capture, measured
+from ..slice import TIMED, Objective, Prepared, SliceQuestion, Transport, Wish, capture, measured
 from .files import read_noun, read_text
 from .model import ModelOptions
 
 if TYPE_CHECKING:
     from ..engine.onnx_model import OnnxModel
-
-# These ask for seconds; without a profile they are measured here.
-TIMED = ("latency", "cost", "throughput")
 
 
 @Parameter(name="*")

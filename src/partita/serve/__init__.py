@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .arrivals import Arrival, Burst, Stream, draw, read_trace, write_trace
-    from .attribution import EnergyLedger, EnergyPrice
+    from .attribution import EnergyLedger
     from .audit import Audit, Tightening
     from .calibrate_binomial import accuracy_interval
     from .calibrate_evidence import (
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 # Module -> the public names that live there, `own:public` where the two differ.
 _HOMES = {
     "arrivals": "Arrival Burst Stream draw read_trace write_trace",
-    "attribution": "EnergyLedger EnergyPrice",
+    "attribution": "EnergyLedger",
     "audit": "Audit Tightening",
     "calibrate_binomial": "accuracy_interval",
     "calibrate_evidence": "Evidence evidence_of_answers evidence_of_logits evidence_of_losses evidence_of_truth",
@@ -124,7 +124,6 @@ __all__ = [
     "CompoundCondition",
     "ConditionalExecutor",
     "EnergyLedger",
-    "EnergyPrice",
     "Evidence",
     "Examination",
     "ExitCost",

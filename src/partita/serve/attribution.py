@@ -1,7 +1,7 @@
-"""Whose joules: a batch's energy split among its requests, kept in one account a tenant, held to a budget by a price.
+"""Whose joules: a batch's energy split among its requests, and kept in one account a tenant.
 
-Rules: pure, every clock is an argument that may stand still but never runs backwards; what a meter measured and what a
-model says are never added up into one number; the energy of waiting belongs to nobody and is shown on its own.
+Rules: pure; what a meter measured and what a model says are never added up into one number; the energy of waiting
+belongs to nobody and is shown on its own. Budgets are the scheduler's (`scheduler_energy`).
 """
 
 from __future__ import annotations
@@ -10,13 +10,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Final
 
 from ..errors import BadDocument
 from ..graph import Energy
-
-# Half full: room above for a burst, and below for the price to act before it is empty.
-_TARGET: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,98 +120,3 @@ class EnergyLedger:
     def _with_source(self, energy: Energy) -> tuple[str, ...]:
         said = label(energy)
         return self.sources if said in self.sources else (*self.sources, said)
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """A budget of joules a second that may be saved up to `burst`. Energy is known afterwards, so it can be in debt.
-
-    A new bucket is full. `level` is what it held at `at`.
-    """
-
-    rate: float
-    burst: float
-    level: float = math.nan
-    at: float = 0.0
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name}: {value!r} is not above 0"
-            for name, value in (("rate", self.rate), ("burst", self.burst))
-            if not 0 < value < math.inf
-        ]
-        if self.level > self.burst:
-            problems.append(f"level: {self.level!r} is above burst {self.burst!r}")
-        if problems:
-            raise BadDocument("energy budget", problems, fix="as in rate=1.5 (joules a second), burst=15")
-        if math.isnan(self.level):
-            object.__setattr__(self, "level", self.burst)
-
-    def refilled(self, now: float) -> Bucket:
-        """As it stands at a later time; a clock that went back is taken to stand still."""
-        if now <= self.at:
-            return self
-        return replace(self, level=min(self.burst, self.level + (now - self.at) * self.rate), at=now)
-
-    def spend(self, joules: float, now: float) -> Bucket:
-        """After joules were used, whether or not they were there."""
-        if not 0 <= joules < math.inf:
-            raise BadDocument(
-                "energy", [f"joules: {joules!r} is not 0 or more"], fix="spend what was attributed"
-            )
-        full = self.refilled(now)
-        return replace(full, level=full.level - joules)
-
-    def affords(self, joules: float, now: float) -> bool:
-        """Whether so much is there now."""
-        return self.refilled(now).level >= joules
-
-    def wait(self, joules: float, now: float) -> float:
-        """Seconds until so much is there; infinite for more than it ever holds."""
-        if joules > self.burst:
-            return math.inf
-        return max(0.0, (joules - self.refilled(now).level) / self.rate)
-
-    def fullness(self, now: float) -> float:
-        """The share of the burst that is there: below 0 in debt."""
-        return self.refilled(now).level / self.burst
-
-
-@dataclass(frozen=True)
-class EnergyPrice:
-    """The second price, in accuracy per joule, as a PI controller sets it from how full a bucket is.
-
-    The price rises while the bucket is emptier than `target` and falls again, never below 0 nor above `highest`:
-    the accuracy of the best exit over the joules of the cheapest stage is a `highest` at which nothing runs deeper.
-    `gain` is the share of `highest` asked for an empty bucket at target 1, `seconds` the time in which a lasting error
-    asks for as much again. The same controller holds a battery or a temperature, given as a fullness.
-    """
-
-    highest: float
-    gain: float = 1.0
-    seconds: float = 5.0
-    target: float = _TARGET
-    price: float = 0.0
-    held: float = 0.0
-    at: float | None = None
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name}: {value!r} is not above 0"
-            for name, value in (("highest", self.highest), ("gain", self.gain), ("seconds", self.seconds))
-            if not 0 < value < math.inf
-        ]
-        if not 0 < self.target <= 1:
-            problems.append(f"target: {self.target!r} is not above 0 and at most 1")
-        if problems:
-            raise BadDocument("energy price", problems, fix="as in highest=0.9/0.002, seconds=5, target=0.5")
-
-    def after(self, fullness: float, now: float) -> EnergyPrice:
-        """The price once the bucket was looked at. The first look starts the clock."""
-        error = self.target - fullness
-        passed = 0.0 if self.at is None else max(0.0, now - self.at)
-        # The sum stops at what the price can be, or it would have to be unlearned after every long dearth or plenty.
-        held = min(1.0, max(0.0, self.held + self.gain * error * passed / self.seconds))
-        share = min(1.0, max(0.0, self.gain * error + held))
-        later = now if self.at is None else max(now, self.at)
-        return replace(self, price=share * self.highest, held=held, at=later)

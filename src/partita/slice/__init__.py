@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         max_slice_size,
     )
     from .planner import Prepared, Wish, arranged, capture, measured, plan
-    from .question import SliceQuestion
+    from .question import TIMED, SliceQuestion
     from .rehearsal import rehearse
     from .rehearse_report import Rehearsal, RehearsedSlice
     from .runner import Outcome, Slices, open_slices
@@ -65,7 +65,7 @@ _HOMES = {
     "original_steps": "Steps load_steps",
     "original_verbs": "Decomposition Inference SliceSize basic decomposition inference max_slice_size",
     "planner": "Prepared Wish arranged capture measured plan",
-    "question": "SliceQuestion",
+    "question": "SliceQuestion TIMED",
     "rehearsal": "rehearse",
     "rehearse_report": "Rehearsal RehearsedSlice",
     "runner": "Outcome Slices open_slices",
@@ -88,6 +88,7 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "TIMED",
     "Decomposition",
     "Exactness",
     "Hooks",

@@ -27,10 +27,8 @@ from .searching import search, smallest_platform
 from .slicer import divided, steady
 
 Wish = Literal["auto", "none", "basic", "extended"]
-# Objectives that ask for time, and so for a measurement.
-# Less is a constant that was folded.
+# Of all weights; less is a constant that was folded.
 GROWTH = 0.01
-TIMED = ("latency", "cost", "throughput")
 # The head of an event names its tensors: 64 to 200 bytes each, and up to 63 of padding.
 ENVELOPE = 8 << 10
 # Platforms that are whole machines; all others run functions.

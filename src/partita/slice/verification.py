@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from ..engine import Array, Values, largest_difference
 from ..engine.onnx_example import batch_symbol
@@ -95,8 +96,14 @@ def verify(
     )  # fmt: skip
 
 
-def _gap(found: Array, expected: Array) -> float:
-    """The largest difference; text is equal or not."""
+def _gap(found: Any, expected: Any) -> float:
+    """The largest difference; text is equal or not, and a sequence as far as its members are."""
+    if expected is None:
+        return 0.0 if found is None else float("inf")
+    if isinstance(expected, (list, tuple)):
+        if type(found) is not type(expected) or len(found) != len(expected):
+            return float("inf")
+        return max(map(_gap, found, expected), default=0.0)
     if found.dtype.kind == expected.dtype.kind == "O":
         same = found.shape == expected.shape and bool((found == expected).all())
         return 0.0 if same else float("inf")
@@ -118,8 +125,8 @@ def _whole(path: Path, settings: RunSettings, manifest: Manifest) -> OnnxPart:
 def _reach(values: Values, name: str) -> float:
     import numpy as np
 
-    value = values[name]
-    if value.size == 0 or value.dtype.kind not in "fiu":
+    value: Any = values[name]
+    if not isinstance(value, np.ndarray) or value.size == 0 or value.dtype.kind not in "fiu":
         return 1.0
     wide = np.abs(value.astype(np.float64))
     return float(np.nanmax(np.where(np.isfinite(wide), wide, 0.0)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 
 import pytest
 from hypothesis import given
@@ -12,9 +11,7 @@ from hypothesis import strategies as st
 from partita.errors import BadDocument
 from partita.graph import Energy, dump, load
 from partita.serve.attribution import (
-    Bucket,
     EnergyLedger,
-    EnergyPrice,
     Joules,
     label,
     split,
@@ -122,123 +119,3 @@ def test_a_ledger_goes_to_disk_and_back() -> None:
 def test_a_label_says_whether_it_was_measured() -> None:
     """As profiles write it."""
     assert label(MEASURED) == "measured by RAPL package-0"
-
-
-def test_a_bucket_begins_full_and_fills_at_its_rate() -> None:
-    """Up to the burst and no further."""
-    bucket = Bucket(rate=2.0, burst=10.0).spend(8.0, now=0.0)
-
-    assert bucket.fullness(0.0) == pytest.approx(0.2)
-    assert bucket.fullness(2.0) == pytest.approx(0.6)
-    assert bucket.fullness(60.0) == 1.0
-
-
-def test_a_bucket_can_be_in_debt_and_says_how_long() -> None:
-    """Joules are known after they were used."""
-    bucket = Bucket(rate=2.0, burst=10.0).spend(14.0, now=1.0)
-
-    assert bucket.level == -4.0
-    assert not bucket.affords(0.0, 1.0)
-    assert bucket.wait(2.0, 1.0) == 3.0
-    assert bucket.affords(2.0, 4.0)
-
-
-def test_what_a_bucket_never_holds_is_never_there() -> None:
-    """And what is there needs no wait."""
-    assert Bucket(1.0, 10.0).wait(11.0, 0.0) == math.inf
-    assert Bucket(1.0, 10.0).wait(10.0, 0.0) == 0.0
-
-
-def test_a_clock_that_goes_back_fills_nothing() -> None:
-    """Nor takes anything away."""
-    bucket = Bucket(1.0, 10.0).spend(5.0, now=3.0)
-
-    assert bucket.refilled(1.0) == bucket
-
-
-@given(steps=st.lists(st.tuples(st.floats(0, 5), st.floats(0, 1)), max_size=40))
-def test_what_is_spent_only_when_there_stays_within_the_budget(steps: list[tuple[float, float]]) -> None:
-    """At most the burst and what the time brought."""
-    bucket, now, used = Bucket(rate=1.0, burst=2.0), 0.0, 0.0
-    for joules, passed in steps:
-        now += passed
-        if bucket.affords(joules, now):
-            bucket = bucket.spend(joules, now)
-            used += joules
-
-    assert used <= 2.0 + now + 1e-9
-
-
-def test_a_budget_that_is_none_is_refused() -> None:
-    """Every field at once."""
-    with pytest.raises(BadDocument) as refusal:
-        Bucket(rate=0.0, burst=math.inf, level=math.inf)
-
-    assert len(refusal.value.problems) == 2
-    with pytest.raises(BadDocument, match="above burst"):
-        Bucket(rate=1.0, burst=1.0, level=2.0)
-
-
-def test_spending_less_than_nothing_is_refused() -> None:
-    """It would fill the bucket."""
-    with pytest.raises(BadDocument, match="joules: -1"):
-        Bucket(1.0, 1.0).spend(-1.0, 0.0)
-
-
-def test_energy_is_free_while_the_bucket_is_full_enough() -> None:
-    """And stays free."""
-    price = EnergyPrice(highest=10.0).after(0.9, 0.0).after(0.9, 100.0)
-
-    assert price.price == 0.0
-
-
-def test_the_price_rises_as_the_bucket_empties_and_with_time() -> None:
-    """In proportion at once, and further while it lasts."""
-    first = EnergyPrice(highest=10.0, gain=1.0, seconds=5.0).after(0.3, 0.0)
-    later = first.after(0.3, 5.0)
-
-    assert first.price == pytest.approx(2.0)
-    assert later.price == pytest.approx(4.0)
-
-
-def test_a_long_dearth_is_soon_forgotten() -> None:
-    """The price stops at its highest, and its memory too."""
-    price = EnergyPrice(highest=10.0).after(-5.0, 0.0).after(-5.0, 10_000.0)
-    relieved = price.after(1.0, 10_010.0)
-
-    assert price.price == 10.0
-    assert relieved.price == 0.0
-
-
-def test_a_clock_that_goes_back_does_not_change_the_memory() -> None:
-    """Time stands still instead."""
-    price = EnergyPrice(highest=10.0).after(0.3, 5.0)
-
-    assert price.after(0.3, 1.0) == price
-
-
-@pytest.mark.parametrize("seconds", [1.0, 5.0, 20.0])
-def test_the_price_holds_a_load_to_its_budget(seconds: float) -> None:
-    """100 requests a second that would take 5 W at their best get 2.5 W: within 5% over the last minute, never in debt."""
-    exits = [(0.6, 0.01), (0.86, 0.02), (0.9, 0.04), (0.905, 0.05)]
-    draw = random.Random(0)
-    bucket, price = Bucket(rate=2.5, burst=10.0), EnergyPrice(highest=90.0, seconds=seconds)
-    now, used, lowest = 0.0, 0.0, 1.0
-    for i in range(12_000):
-        now += draw.expovariate(100)
-        price = price.after(bucket.fullness(now), now)
-        joules = max(exits, key=lambda one: one[0] - price.price * one[1])[1]
-        bucket = bucket.spend(joules, now)
-        lowest = min(lowest, bucket.fullness(now))
-        used += joules if i >= 6000 else 0.0
-
-    assert used / 60 == pytest.approx(2.5, rel=0.05)
-    assert lowest > 0.3
-
-
-def test_a_price_that_makes_no_sense_is_refused() -> None:
-    """Every field at once."""
-    with pytest.raises(BadDocument) as refusal:
-        EnergyPrice(highest=0.0, gain=-1.0, seconds=math.inf, target=2.0)
-
-    assert len(refusal.value.problems) == 4
