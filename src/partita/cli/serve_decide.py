@@ -302,7 +302,15 @@ def _drawn(
         match = re.fullmatch(r"(\d+(?:\.\d+)?)x", burst.strip())
         if match is None:
             raise BadDocument("--burst", [f"{burst!r} is not like 3x"], fix="write it like --burst 3x")
-        bursts = (Burst(seconds / 3, seconds / 3, float(match[1])),)
+        factor = float(match[1])
+        if rate * seconds * (2 + factor) / 3 > MOST_REQUESTS:
+            problem = (
+                f"{factor:g} times {rate:g} requests per second are more than {MOST_REQUESTS} requests in all"
+            )
+            raise BadDocument(
+                "--burst", [problem], fix="give a smaller burst, a smaller --rate or fewer --seconds"
+            )
+        bursts = (Burst(seconds / 3, seconds / 3, factor),)
     limits = [_number(word) for word in filter(None, deadlines.split(","))]
     known = [limit for limit in limits if limit is not None]
     if len(known) < len(limits) or not all(0 < limit < inf for limit in known):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from cyclopts import Parameter
 
 from ..errors import PlatformError
 from ..graph import dump
-from ..slice import Report, Row, amount, explain, read_manifest, rehearse
+from ..slice import Report, Row, amount, explain, neighbours, read_manifest, rehearse
 from ..slice import check as check_model
 from ..slice import plan as plan_model
 from .files import check_writable, write_text
@@ -158,11 +159,16 @@ def plan(
     """
     screen = Screen(as_json=json)
     check_writable(output)
-    question = options.question()
-    ready, found = plan_model(options.capture(model), question, profile=options.clock())
+    question, clock = options.question(), options.clock()
+    # The other plans are judged by the same measurement.
+    once = cache(clock) if clock is not None else None
+    ready, found = plan_model(options.capture(model), question, profile=once)
+    others = (
+        [] if json else neighbours(ready, question, found, once(ready.model) if once is not None else None)
+    )
     if output is not None:
         write_text(output, dump(found) + "\n")
-    screen.say(explain(found, ready.chain))
+    screen.say(explain(found, ready.chain, others))
     if output is not None:
         screen.say(f"plan written to {output}")
     screen.result(dump(found, indent=None))

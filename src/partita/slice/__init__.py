@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         inference,
         max_slice_size,
     )
-    from .planner import Prepared, Wish, arranged, capture, measured, plan
+    from .planner import Prepared, Wish, arranged, capture, measured, neighbours, plan
     from .question import TIMED, SliceQuestion
     from .rehearsal import rehearse
     from .rehearse_report import Rehearsal, RehearsedSlice
@@ -64,7 +64,7 @@ _HOMES = {
     "original_payload": "Payload TensorSize payload_per_layer payload_per_slice",
     "original_steps": "Steps load_steps",
     "original_verbs": "Decomposition Inference SliceSize basic decomposition inference max_slice_size",
-    "planner": "Prepared Wish arranged capture measured plan",
+    "planner": "Prepared Wish arranged capture measured neighbours plan",
     "question": "SliceQuestion TIMED",
     "rehearsal": "rehearse",
     "rehearse_report": "Rehearsal RehearsedSlice",
@@ -144,6 +144,7 @@ __all__ = [
     "max_slice_size",
     "measured",
     "memory",
+    "neighbours",
     "open_slices",
     "payload_per_layer",
     "payload_per_slice",

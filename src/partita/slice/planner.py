@@ -19,6 +19,7 @@ from ..errors import BadDocument, Infeasible
 from ..graph import Chain, Profile, print_size
 from ..plan import platforms
 from .document import Optimize, Preparation, SlicePlan, bindings
+from .explanation import alternatives
 from .order import order_score, orders
 from .question import SliceQuestion
 from .recompute import worth_recomputing
@@ -112,6 +113,14 @@ def plan(
     costs = profile(ready.model) if profile is not None else None
     found = search(ready.chain, with_room(question), preparation=ready.preparation, profile=costs)
     return ready, replace(found, notes=(*ready.notes, *found.notes))
+
+
+def neighbours(
+    ready: Prepared, question: SliceQuestion, found: SlicePlan, profile: Profile | None = None
+) -> list[SlicePlan]:
+    """What was not chosen: a slice fewer, one and two more, and the other transports; the best first."""
+    plans = alternatives(ready.chain, with_room(question), profile, preparation=ready.preparation)
+    return [plan for plan in plans if (plan.cuts, plan.stored) != (found.cuts, found.stored)]
 
 
 def with_room(question: SliceQuestion) -> SliceQuestion:

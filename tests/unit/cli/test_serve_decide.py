@@ -259,6 +259,7 @@ def test_a_trace_is_served_request_by_request(partita: Any, model: Path, write: 
         (("--trace", "absent.csv"), "'absent.csv' is not there"),
         (("--rate", "-4"), "-4.0 requests per second"),
         (("--rate", "1e12"), "are more than 5000000"),
+        (("--rate", "5", "--burst", "9999999x"), "are more than 5000000"),
         (("--rate", "5", "--seconds", "0"), "not a time above 0"),
         (("--rate", "5", "--burst", "3"), "write it like --burst 3x"),
         (("--rate", "5", "--tenants", "a:b"), "'a:b' is not NAME:WEIGHT"),
