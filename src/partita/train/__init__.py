@@ -1,0 +1,1 @@
+"""Learn across a cut: one network trained by an edge device and a cloud server together."""
