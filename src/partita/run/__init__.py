@@ -3,6 +3,7 @@
 from .codec_option import codec_option
 from .driver import Driver, StepTimes, check_plan
 from .local import local_place, local_remote, shaped
+from .pace import Pace
 from .place import Place
 from .remote import Remote, Reply
 from .serve import PlaceServer
@@ -11,6 +12,7 @@ from .weights import state_digest, weights_digest
 
 __all__ = [
     "Driver",
+    "Pace",
     "Place",
     "PlaceServer",
     "Remote",

@@ -34,10 +34,12 @@ class Reply:
 
 @final
 class Remote:
-    """One place on the other side of a connection. Use it as `async with`."""
+    """One place on the other side of a connection. Use it as `async with`; `answers` are the kinds it may give."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(
+        self, connection: Connection, *, answers: tuple[type[Message], ...] = (Result, Loaded)
+    ) -> None:
+        self._connection, self._answers = connection, answers
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._reader: asyncio.Task[None] | None = None
@@ -84,7 +86,7 @@ class Remote:
             return
         if isinstance(message, Failed):
             future.set_exception(_raised(message))
-        elif isinstance(message, (Result, Loaded)):
+        elif isinstance(message, self._answers):
             future.set_result(Reply(message, tensors))
         else:
             problem = f"the answer to a request is of kind {type(message).__name__}"

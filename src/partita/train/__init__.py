@@ -1,1 +1,98 @@
-"""Learn across a cut: one network trained by an edge device and a cloud server together."""
+"""Learn across a cut: one network trained by an edge device and a cloud server together.
+
+Rules: a name is loaded when it is asked for, because plans, traces and reports are read where there is no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .child import LocalCloud, local_cloud
+    from .energy import EnergyMeter, StepEnergy, Watts, energy_of, parse_watts
+    from .loading import example_of
+    from .losses import LOSSES
+    from .optimizers import parse_optimizing
+    from .rates import parse_schedule
+    from .reports import EpochReport, Event, StepReport
+    from .session import Session
+    from .settings import Feedback, Optimizing, Settings
+    from .simulate_case import Case
+    from .simulate_links import parse_links
+    from .simulate_moments import Moment, Slowdown, parse_slowdowns, read_moments, slowed
+    from .simulate_original import original_cases
+    from .simulate_run import Played
+    from .simulating import Length, Replay, Sweep, replay, sweep_links
+    from .trace import RunLine, Trace, TraceWriter, check_trace, read_trace
+
+# Module -> the public names that live there.
+_HOMES = {
+    "child": "LocalCloud local_cloud",
+    "energy": "EnergyMeter StepEnergy Watts energy_of parse_watts",
+    "loading": "example_of",
+    "losses": "LOSSES",
+    "optimizers": "parse_optimizing",
+    "rates": "parse_schedule",
+    "reports": "EpochReport Event StepReport",
+    "session": "Session",
+    "settings": "Feedback Optimizing Settings",
+    "simulate_case": "Case",
+    "simulate_links": "parse_links",
+    "simulate_moments": "Moment Slowdown parse_slowdowns read_moments slowed",
+    "simulate_original": "original_cases",
+    "simulate_run": "Played",
+    "simulating": "Length Replay Sweep replay sweep_links",
+    "trace": "RunLine Trace TraceWriter check_trace read_trace",
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, from the module where it lives."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+__all__ = [
+    "LOSSES",
+    "Case",
+    "EnergyMeter",
+    "EpochReport",
+    "Event",
+    "Feedback",
+    "Length",
+    "LocalCloud",
+    "Moment",
+    "Optimizing",
+    "Played",
+    "Replay",
+    "RunLine",
+    "Session",
+    "Settings",
+    "Slowdown",
+    "StepEnergy",
+    "StepReport",
+    "Sweep",
+    "Trace",
+    "TraceWriter",
+    "Watts",
+    "check_trace",
+    "energy_of",
+    "example_of",
+    "local_cloud",
+    "original_cases",
+    "parse_links",
+    "parse_optimizing",
+    "parse_schedule",
+    "parse_slowdowns",
+    "parse_watts",
+    "read_moments",
+    "read_trace",
+    "replay",
+    "slowed",
+    "sweep_links",
+]

@@ -1,7 +1,7 @@
 """What edge and cloud say to each other in a training. The edge asks, the cloud answers every request once, in order.
 
     begin a run      Begin -> Begun        Model... -> Begun      Measure -> Measured
-    change plans     Prepare -> Prepared   Give..., Take... -> Result   Commit | Abandon -> Result
+    change plans     Prepare -> Prepared   Give... -> Result   Take... -> Taken   Commit | Abandon -> Result
     train            Step -> Features | Slopes      Slope -> Slopes      Examine -> Features | Verdict
     checkpoints      Save -> Saved         Recall -> Result
 
@@ -37,6 +37,7 @@ __all__ = [
     "Slopes",
     "Step",
     "Take",
+    "Taken",
     "Verdict",
 ]
 
@@ -113,6 +114,13 @@ class Take(Message, frozen=True):
 
     request: Count
     names: tuple[Name, ...]
+
+
+class Taken(Message, frozen=True):
+    """The state that was asked for, and its digest."""
+
+    request: Count
+    digest: Name = ""
 
 
 class Commit(Message, frozen=True):
@@ -206,6 +214,6 @@ class Recall(Message, frozen=True):
 
 
 TRAINING: Final[Vocabulary] = WORK.extended(
-    Begin, Begun, Model, Measure, Measured, Prepare, Prepared, Give, Take, Commit, Abandon, Step, Features, Slope,
+    Begin, Begun, Model, Measure, Measured, Prepare, Prepared, Give, Take, Taken, Commit, Abandon, Step, Features, Slope,
     Slopes, Examine, Verdict, Save, Saved, Recall,
 )  # fmt: skip

@@ -47,6 +47,16 @@ class Roles:
         return tuple(span for span in (self.front, self.tail) if span is not None and span[0] < span[1])
 
 
+def upstream(names: tuple[str, ...], chain: Chain, frozen: int) -> frozenset[str]:
+    """Of these tensors, those whose gradients somebody wants: made by the model, behind its first `frozen` stages."""
+    return frozenset(n for n in names if chain.tensors[n].dtype.is_float and chain.maker(n) >= frozen)
+
+
+def passing(chain: Chain, span: Span) -> tuple[str, ...]:
+    """The outputs of the model that are made before a last part and go by it to the loss."""
+    return tuple(n for n in dict.fromkeys(chain.outputs) if chain.maker(n) < span[0])
+
+
 def roles_of(plan: Plan, chain: Chain) -> Roles:
     """Read a plan for training; refuses one that this engine cannot run."""
     where = [part.place for part in plan.parts]

@@ -1,0 +1,132 @@
+"""The circumstances of a training as they are now: the link both ways, and how fast each place really is.
+
+Rules: a context is a value, and time is an argument; one hiccup moves nothing, what lasts is believed within two
+seconds of steps; nothing counts as known for longer than it was seen lately: the link is then to be probed, and a
+place that is not heard of is expected to be again as it was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import exp, isfinite, log
+from statistics import median
+from types import MappingProxyType
+from typing import Final
+
+from ..graph import Link
+from ..wire import LinkEstimate
+
+# Of three samples the one between counts, and it is taken over with this time constant: after two seconds of a factor
+# of 4, 3.9 is believed.
+_HICCUP: Final = 3
+_SECONDS: Final = 0.4
+# A place that was not heard of for so long is trusted less and less to be as slow as it was.
+_FRESH, _FADES = 10.0, 20.0
+# A link is probed when nothing was heard of it for so long; in a hurry, to confirm what was just seen.
+_QUIET, _HURRY = 1.5, 0.6
+# A probe may take up this share of a slow link, but every so often there is one.
+_SHARE, _SELDOM = 0.12, 15.0
+_PROBE_SECONDS: Final = 0.1
+_LEAST_PROBE, _LARGEST_PROBE = 128 << 10, 512 << 10
+# Before anything was measured: some link of a home.
+_UNKNOWN: Final = Link(20e6, 20e6, 0.02)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A positive number that was seen again and again: what is believed of it, and since when nothing new came."""
+
+    value: float
+    at: float
+    recent: tuple[float, ...]
+
+    @classmethod
+    def first(cls, value: float, at: float) -> Reading:
+        """Seen once: there is nothing else to believe."""
+        return cls(value, at, (value,))
+
+    def seen(self, value: float, at: float, *, sure: bool = False) -> Reading:
+        """One more sample. `sure` is for those that are no hiccup, such as a probe's."""
+        recent = (value,) * _HICCUP if sure else (*self.recent, value)[-_HICCUP:]
+        middle = value if sure else median(recent)
+        weight = 1.0 if sure else 1 - exp(-max(at - self.at, 0.0) / _SECONDS)
+        # By factors, not by differences: a link that is 40 times slower is as far away as one 40 times faster.
+        return Reading(exp(log(self.value) + weight * (log(middle) - log(self.value))), at, recent)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is known now. Rates are bytes per second; `paces` holds how many times slower than its profile a place is."""
+
+    up: Reading | None = None
+    down: Reading | None = None
+    rtt: Reading | None = None
+    paces: Mapping[str, Reading] = field(default_factory=dict)
+    probed: float = float("-inf")
+    told: LinkEstimate | None = None
+    # What was measured before the first step, for what nobody has seen since.
+    start: Link = _UNKNOWN
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "paces", MappingProxyType(dict(self.paces)))
+
+    def with_link(self, told: LinkEstimate, now: float, *, probed: bool = False) -> Context:
+        """After the connection was asked. What it repeats is no news: nothing large travelled meanwhile."""
+        before = self.told or LinkEstimate(None, None, None)
+
+        def read(name: str) -> Reading | None:
+            value: float | None = getattr(told, name)
+            old: Reading | None = getattr(self, name)
+            if value is None or not (isfinite(value) and value > 0):
+                return old
+            if not probed and value == getattr(before, name):
+                return old
+            return Reading.first(value, now) if old is None else old.seen(value, now, sure=probed)
+
+        at = now if probed else self.probed
+        return replace(self, up=read("up"), down=read("down"), rtt=read("rtt"), told=told, probed=at)
+
+    def with_work(self, place: str, measured: float, predicted: float, now: float) -> Context:
+        """After a step: the seconds that a place's own work took, codecs included, and what its profile says."""
+        if not (measured > 0 and predicted > 0 and isfinite(measured)):
+            return self
+        ratio, old = measured / predicted, self.paces.get(place)
+        reading = Reading.first(ratio, now) if old is None else old.seen(ratio, now)
+        return replace(self, paces={**self.paces, place: reading})
+
+    def under_another_plan(self) -> Context:
+        """After a move: samples of the plan before say nothing of hiccups of this one."""
+        paces = {place: replace(r, recent=(r.value,) * _HICCUP) for place, r in self.paces.items()}
+        return replace(self, paces=paces)
+
+    def factor(self, place: str, now: float) -> float:
+        """How many times slower than its profile a place is; what was long not seen fades away."""
+        reading = self.paces.get(place)
+        if reading is None:
+            return 1.0
+        faded = exp(-max(now - reading.at - _FRESH, 0.0) / _FADES)
+        return exp(log(reading.value) * faded)
+
+    @property
+    def link(self) -> Link:
+        """The link as the planner takes it, in bits per second."""
+        return Link(
+            self.up.value * 8 if self.up else self.start.up,
+            self.down.value * 8 if self.down else self.start.down,
+            self.rtt.value if self.rtt else self.start.rtt,
+            self.start.shared,
+        )
+
+    @property
+    def probe_bytes(self) -> int:
+        """How large a probe should be: a tenth of a second of the slower way, within bounds."""
+        rate = min(self.link.up, self.link.down) / 8
+        return int(min(max(rate * _PROBE_SECONDS, _LEAST_PROBE), _LARGEST_PROBE))
+
+    def needs_probe(self, now: float, *, hurry: bool = False) -> bool:
+        """Whether nothing was heard of the link for so long that it should be measured on purpose."""
+        heard = min(reading.at if reading else float("-inf") for reading in (self.up, self.down))
+        takes = self.probe_bytes * 8 / min(self.link.up, self.link.down)
+        pause = max(_HURRY if hurry else _QUIET, min(takes / _SHARE, _SELDOM))
+        return now - max(heard, self.probed) >= pause

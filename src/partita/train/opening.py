@@ -1,0 +1,178 @@
+"""How a training begins: the model as a chain, the cloud told of it, both ends and the link between them measured.
+
+Rules: the module is captured in train mode from the first batch; what the cloud lacks it gets as data; measuring
+leaves the module's buffers and the caller's random numbers as they were, and is done once for a run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..engine.torch_capture import capture_torch
+from ..engine.torch_model import TorchModel
+from ..engine.torch_portable import pack_torch
+from ..graph import Profile, dump, load
+from ..plan import DEFAULT_CODECS
+from ..profile import Effort, measure, measure_codecs
+from ..wire import Encoded, Tls, decode, encode
+from .checkpoints import Checkpoints
+from .line import Line, WireLine, ask
+from .loading import example_of
+from .messages import Begin, Begun, Measure, Measured, Model
+from .moving import MESSAGE_BYTES, expect
+from .pair import Dial
+from .settings import AUTO, Settings
+
+# A second or two for a network of an edge device: more would be felt, less is noise.
+EFFORT = Effort(seconds=0.2, budget=8.0)
+
+
+@dataclass
+class Opening:
+    """What a session was given, and what it opens with that."""
+
+    settings: Settings
+    cloud: str | None
+    token: str | None
+    tls: Tls | None
+    profiles: dict[str, Profile]
+    folder: Path | None
+    threads: int | None
+    _checkpoints: Checkpoints | None = field(default=None, init=False)
+
+    def captured(self, model: torch.nn.Module | TorchModel, data: object) -> TorchModel:
+        """The model as a chain in train mode; a module is captured with the inputs of the first batch."""
+        if isinstance(model, TorchModel):
+            model.set_mode("train")
+            return model
+        args, kwargs = example_of(data, model)
+        return capture_torch(model, args, kwargs, mode="train")
+
+    def checkpoints(self) -> Checkpoints | None:
+        """The run's checkpoints, if it has a folder."""
+        if self.folder is not None and self._checkpoints is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._checkpoints = Checkpoints(self.folder / "checkpoints")
+        return self._checkpoints
+
+    def close(self) -> None:
+        """Let go of the run's folder."""
+        if self._checkpoints is not None:
+            self._checkpoints.close()
+            self._checkpoints = None
+
+    def dial(self, model: TorchModel, loss: bytes | None) -> Dial:
+        """How the cloud is called and told of this run, each time anew."""
+        url, run = self.cloud or "", run_id(self.folder)
+
+        def call() -> tuple[Line, Begun]:
+            line = WireLine(url, token=self.token, tls=self.tls)
+            try:
+                return line, greet(line, run, model, self.settings, loss)
+            except BaseException:
+                line.close()
+                raise
+
+        return call
+
+    def measured(self, model: TorchModel, line: Line, slow: float) -> dict[str, Profile]:
+        """The profiles of both sides: given, kept from an earlier start of this run, or measured now."""
+        codecs, batch = codecs_of(self.settings), self.settings.batch
+        found = dict(self.profiles)
+        if "edge" not in found:
+            found["edge"] = self._kept(model, "edge") or profile_here(
+                model, batch, codecs, slow=slow, threads=self.threads
+            )
+        if "cloud" not in found:
+            found["cloud"] = self._kept(model, "cloud") or profile_there(line, batch, codecs)
+        for place, profile in found.items():
+            self._keep(model, place, profile)
+        return found
+
+    def _file(self, model: TorchModel, place: str) -> Path | None:
+        if self.folder is None:
+            return None
+        key = hashlib.sha256(f"{model.chain.digest} {self.settings.batch}".encode()).hexdigest()[:12]
+        return self.folder / f"profile-{place}-{key}.json"
+
+    def _kept(self, model: TorchModel, place: str) -> Profile | None:
+        file = self._file(model, place)
+        return load(Profile, file.read_text(), name=str(file)) if file and file.exists() else None
+
+    def _keep(self, model: TorchModel, place: str, profile: Profile) -> None:
+        file = self._file(model, place)
+        if file is not None and not file.exists():
+            file.write_text(dump(profile))
+
+
+def run_id(folder: Path | None) -> str:
+    """The secret name of the run: kept in its folder, so that whoever has the folder can go on with it."""
+    if folder is None:
+        return secrets.token_hex(16)
+    file = folder / "run-id"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        beside = folder / ".run-id"
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            out.write(secrets.token_hex(16))
+        beside.replace(file)
+    return file.read_text().strip()
+
+
+def greet(line: Line, run: str, model: TorchModel, settings: Settings, loss: bytes | None) -> Begun:
+    """Tell the cloud of the run, and of the model and the loss where it does not know them."""
+    message = Begin(line.number(), run, model.chain.name, model.chain.digest, dump(settings, indent=None))
+    begun = expect(ask(line, message).message, Begun)
+    pieces = {} if begun.known else {"model": pack_torch(model)}
+    if loss is not None:
+        pieces["loss"] = loss
+    chunks = [
+        (name, data[at : at + MESSAGE_BYTES])
+        for name, data in pieces.items()
+        for at in range(0, len(data), MESSAGE_BYTES)
+    ]
+    for number, (name, chunk) in enumerate(chunks, 1):
+        piece = Model(line.number(), number == len(chunks))
+        answer = ask(line, piece, {name: encode(np.frombuffer(chunk, np.uint8))})
+        if number == len(chunks):
+            begun = expect(answer.message, Begun)
+    return begun
+
+
+def codecs_of(settings: Settings) -> tuple[str, ...]:
+    """The codecs that plans may use."""
+    asked = [name for name in (settings.codec_up, settings.codec_down) if name != AUTO]
+    return tuple(dict.fromkeys((*DEFAULT_CODECS, *asked)))
+
+
+def profile_here(
+    model: TorchModel, batch: int, codecs: Sequence[str], *, slow: float, threads: int | None
+) -> Profile:
+    """What the model costs on this device, in training."""
+    before = {name: tensor.clone() for name, tensor in model.book.persistent().items()}
+    with torch.random.fork_rng():
+        found = measure(model, batches=(batch,), effort=EFFORT, threads=threads, backward=True)
+    model.book.load(before, "the state before the measurement")
+    found = replace(found, codecs=measure_codecs(codecs))
+    return found.slowed(slow) if slow > 1 else found
+
+
+def profile_there(line: Line, batch: int, codecs: Sequence[str]) -> Profile:
+    """What the model costs in the cloud, measured by itself."""
+    reply = ask(line, Measure(line.number(), batch, tuple(codecs)))
+    expect(reply.message, Measured)
+    return read_profile(reply.tensors)
+
+
+def read_profile(tensors: Mapping[str, Encoded]) -> Profile:
+    """The profile in an answer."""
+    text = decode(tensors["profile"]).tobytes().decode()
+    return load(Profile, text, name="of the cloud")

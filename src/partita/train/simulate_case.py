@@ -1,0 +1,68 @@
+"""What is simulated: a network, a profile of the edge and one of the cloud, and what the planner is asked.
+
+Rules: seconds come from the profiles and bytes from the chain, never from anywhere else, and `sources` says where
+each of them is from; a link is modelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from ..graph import Chain, Link, Profile
+from ..plan import Plan, Pricing, Question
+from .roles import CLOUD, EDGE
+from .simulate_flow import Flow, legs_of
+from .simulate_moments import Moment
+from .simulate_world import World
+
+# So many rounds of K + 1 steps fill the pipeline; after as many more the pattern has repeated itself.
+_ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network between one edge and one cloud; the first profile is the edge's."""
+
+    name: str
+    chain: Chain
+    profiles: Mapping[str, Profile]
+    question: Question
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        ordered = {EDGE: self.profiles[EDGE], CLOUD: self.profiles[CLOUD]}
+        object.__setattr__(self, "profiles", MappingProxyType(ordered))
+        object.__setattr__(self, "question", replace(self.question, mode="train"))
+        for profile in ordered.values():
+            profile.check(self.chain)
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Where the numbers are from, by place."""
+        told = {place: f"{profile.device.name}: {profile.source}" for place, profile in self.profiles.items()}
+        return {**told, "link": "modelled"}
+
+    def at(self, moment: Moment) -> Case:
+        """The same with devices as slow as they are at a moment."""
+        factors = {EDGE: moment.edge, CLOUD: moment.cloud}
+        if all(factor == 1 for factor in factors.values()):
+            return self
+        slow = {p: profile.slowed(factors[p]) for p, profile in self.profiles.items()}
+        return replace(self, profiles=slow)
+
+    def pricing(self, link: Link) -> Pricing:
+        """Ready to price plans on a link."""
+        return Pricing.of(self.chain, self.profiles, link, self.question)
+
+    def pace(self, plan: Plan, link: Link) -> float:
+        """Seconds per step of a plan, in the fixed order of the engine, once the pipeline is full."""
+        nominal = self.pricing(replace(link, rtt=0.0, shared=False))
+        flow = Flow(World([Moment(0.0, link)]), legs_of(nominal, plan), 0.0)
+        round_ = plan.window + 1
+        # As many more steps begin as the window holds: what is measured must not be the end of it.
+        last = 2 * _ROUNDS * round_ + plan.window
+        found = (flow.cycle(step, 0, last) for step in range(last + 1))
+        ends = [done.ended for done in found if done is not None]
+        return (ends[2 * _ROUNDS * round_ - 1] - ends[_ROUNDS * round_ - 1]) / (_ROUNDS * round_)
