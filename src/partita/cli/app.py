@@ -23,6 +23,7 @@ VERBS = {
     "profile": "Measure what each stage of a model costs here; `profile link` measures a connection.",
     "plan": "Decide which part runs where, and explain why.",
     "run-parts": "Run a model in parts, here in two processes or across two machines.",
+    "train": "Train one network on an edge device and a cloud together, planned live.",
     "slice": "Run an ONNX model of any size inside the limits of serverless functions.",
     "serve": "Train, calibrate and run networks with exits, each request within its bound.",
     "doctor": "Say what this machine has, and what each missing piece would enable.",
@@ -102,7 +103,7 @@ def _run(words: list[str], verb: str) -> int:
     try:
         code = build(verb)(words, result_action="return_value", exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        deeper = verb in ("slice", "serve") and len(words) > 1 and not words[1].startswith("-")
+        deeper = verb in ("train", "slice", "serve") and len(words) > 1 and not words[1].startswith("-")
         wanted = " ".join(["partita", *words[: 2 if deeper else 1 if verb else 0], "--help"])
         raise UserError(str(error).strip(), fix=f"see `{wanted}`") from None
     return code if isinstance(code, int) else 0

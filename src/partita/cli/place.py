@@ -33,15 +33,9 @@ class Service:
 async def serve(screen: Screen, service: Service) -> int:
     """Be the place until interrupted."""
     model, options, access, listen = service.model, service.options, service.access, service.listen
-    address = urlsplit(f"//{listen}")
-    if not address.hostname or _port(address) is None:
-        raise BadDocument(
-            "--listen", [f"{listen!r} is not HOST:PORT"], fix="write it like --listen 127.0.0.1:7700"
-        )
+    host, port = address_of(listen)
     token, tls = access.token(), access.tls()
-    check_bind(
-        address.hostname, token=token, tls=tls, port=address.port or 0, command=f"partita run-parts {model}"
-    )
+    check_bind(host, token=token, tls=tls, port=port, command=f"partita run-parts {model}")
     first: list[Captured] = [options.capture(model)]
     chain = first[0].chain
 
@@ -55,8 +49,19 @@ async def serve(screen: Screen, service: Service) -> int:
         screen.say(f"serving parts of {model} at {server.url} (Ctrl-C ends it)")
         screen.result({"url": server.url, "model": chain.name, "digest": chain.digest})
         sys.stdout.flush()
-        await _until_stopped(until_eof=service.until_eof)
+        await until_stopped(until_eof=service.until_eof)
     return 0
+
+
+def address_of(listen: str) -> tuple[str, int]:
+    """Host and port of `--listen`."""
+    address = urlsplit(f"//{listen}")
+    port = _port(address)
+    if not address.hostname or port is None:
+        raise BadDocument(
+            "--listen", [f"{listen!r} is not HOST:PORT"], fix="write it like --listen 127.0.0.1:7700"
+        )
+    return address.hostname, port
 
 
 def _port(address: SplitResult) -> int | None:
@@ -66,7 +71,8 @@ def _port(address: SplitResult) -> int | None:
         return None
 
 
-async def _until_stopped(*, until_eof: bool) -> None:
+async def until_stopped(*, until_eof: bool) -> None:
+    """Wait for an interrupt, a termination, or the end of standard input."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

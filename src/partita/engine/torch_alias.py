@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from ..errors import LimitExceeded
 from .torch_graph import Traced, operator_name, picks
 
 Roots = frozenset[fx.Node]
@@ -55,8 +56,9 @@ class Memory:
     writes: dict[fx.Node, Roots]
 
 
-def follow(traced: Traced) -> Memory:
-    """Walk the graph once."""
+def follow(traced: Traced, most: int | None = None) -> Memory:
+    """Walk the graph once. `most` bounds the storages noted in all: a graph from outside could share without end."""
+    noted = 0
     roots: dict[fx.Node, Roots] = {}
     writes: dict[fx.Node, Roots] = {}
     for node in (*traced.inputs, *traced.states, *traced.constants):
@@ -67,6 +69,12 @@ def follow(traced: Traced) -> Memory:
         written = frozenset().union(*(roots.get(n, frozenset()) for n in _written(node)))
         if written:
             writes[node] = written
+        noted += len(seen) + len(written)
+        if most is not None and noted > most:
+            raise LimitExceeded(
+                f"the values of the graph share memory in more than {most} ways",
+                fix="start the cloud with `--model` and the same model",
+            )
     return Memory(roots, writes)
 
 

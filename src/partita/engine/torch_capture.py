@@ -20,7 +20,8 @@ from ..errors import CannotCapture
 from .base import Mode
 from .torch_export import Modes, Shapes, first_trace
 from .torch_graph import read_graph
-from .torch_model import TorchModel, name_symbols
+from .torch_model import TorchModel
+from .torch_origin import ModuleOrigin, name_symbols
 from .torch_signature import read_signature
 from .torch_stages import choose_depth
 
@@ -54,7 +55,6 @@ def capture_torch(  # noqa: PLR0913  # the public door: all but two have default
             f"{type(module).__name__} computes nothing: it gives its inputs back",
             fix="capture a module whose forward does some work",
         )
-    model = TorchModel(module, name or type(module).__name__, example, recipe, modes, mode)
+    origin = ModuleOrigin(module, name or type(module).__name__, example, recipe)
     known = name_symbols(traced, batch_symbol, recipe)
-    model.lay_out(mode, traced, choose_depth(traced.body, depth), known)
-    return model
+    return TorchModel(origin, origin.lay_out(traced, choose_depth(traced.body, depth), known), mode)

@@ -14,8 +14,8 @@ import torch
 from torch import fx
 
 from ..graph import evaluate, symbols
-from .torch_graph import is_number, is_tensor, value
 from .torch_layout import Layout
+from .torch_order import lay_out
 from .torch_shapes import read_symbol
 
 
@@ -30,9 +30,18 @@ class Cutout:
     constants: tuple[torch.Tensor, ...]
 
 
-def cut_out(layout: Layout, start: int, stop: int) -> Cutout:
+# What makes a graph callable, given what its `get_attr` nodes name.
+Maker = Callable[[dict[str, Any], fx.Graph], Callable[..., Any]]
+
+
+def compiled(attributes: dict[str, Any], graph: fx.Graph) -> Callable[..., Any]:
+    """The graph as Python code: for graphs that were traced here."""
+    return fx.GraphModule(attributes, graph, "Part")
+
+
+def cut_out(layout: Layout, start: int, stop: int, make: Maker = compiled) -> Cutout:
     """Copy the stages' nodes into a graph of their own."""
-    return _Cutter(layout, start, stop).cut()
+    return _Cutter(layout, start, stop).cut(make)
 
 
 class _Cutter:
@@ -46,7 +55,7 @@ class _Cutter:
         self._attributes: dict[str, Any] = {}
         self._nodes = [n for segment in layout.segments[start:stop] for n in segment.nodes]
 
-    def cut(self) -> Cutout:
+    def cut(self, make: Maker) -> Cutout:
         chain, traced = self._layout.chain, self._layout.traced
         held = {n for node in self._nodes for n in node.all_input_nodes}
         states = [n for n in traced.states if n in held]
@@ -56,13 +65,13 @@ class _Cutter:
         inputs = chain.part_inputs(self._start, self._stop)
         taken = [self._graph.placeholder(f"input_{i}") for i in range(len(inputs))]
         for name, given in zip(inputs, taken, strict=True):
-            self._take(self._layout.nodes[name], given)
+            self._take(name, given)
         for k in range(self._start, self._stop):
             self._copy_stage(k)
         outputs = chain.part_outputs(self._start, self._stop)
-        self._graph.output(tuple(self._give(self._layout.nodes[name]) for name in outputs))
+        self._graph.output(tuple(self._give(name) for name in outputs))
         return Cutout(
-            fx.GraphModule(self._attributes, self._graph, "Part"),
+            make(self._attributes, self._graph),
             inputs,
             outputs,
             tuple(traced.states[n] for n in states),
@@ -72,12 +81,13 @@ class _Cutter:
     def _call(self, function: Callable[..., Any], *args: Any) -> fx.Node:
         return self._graph.call_function(function, args)
 
-    def _take(self, node: fx.Node, given: fx.Node) -> None:
+    def _take(self, name: str, given: fx.Node) -> None:
         """An input: a number again if it was one, laid out as in the whole, cloned if the part writes to it."""
-        if is_number(node):
+        node = self._layout.nodes[name]
+        if name in self._layout.numbers:
             self._env[node] = self._call(torch.Tensor.item, given)
             return
-        order = memory_order(value(node))
+        order = self._layout.orders.get(name)
         if order is not None:
             given = self._call(lay_out, given, order)
         roots = self._layout.memory.roots[node]
@@ -111,10 +121,11 @@ class _Cutter:
         size = self._call(torch.ops.aten.sym_size.int, tensor, source.axis)
         return self._call(read_symbol, size, source.scale, source.offset)
 
-    def _give(self, node: fx.Node) -> fx.Node:
+    def _give(self, name: str) -> fx.Node:
         """An output: a tensor in memory of its own."""
+        node = self._layout.nodes[name]
         made = self._env[node]
-        if not is_tensor(node):
+        if name in self._layout.numbers:
             return self._call(torch.tensor, made)
         outside = {n for name in self._inputs() for n in self._layout.memory.roots[name]}
         outside.update(self._layout.traced.states, self._layout.traced.constants)
@@ -124,35 +135,9 @@ class _Cutter:
 
     def _inputs(self) -> list[fx.Node]:
         names = self._layout.chain.part_inputs(self._start, self._stop)
-        return [self._layout.nodes[n] for n in names if is_tensor(self._layout.nodes[n])]
+        return [self._layout.nodes[n] for n in names if n not in self._layout.numbers]
 
 
 def work_out(formula: Any, names: tuple[str, ...], *found: int) -> int:
     """A size from its formula and the symbols read from shapes."""
     return evaluate(formula, dict(zip(names, found, strict=True)))
-
-
-def memory_order(tensor: torch.Tensor) -> tuple[int, ...] | None:
-    """The order of axes in memory where a dense tensor is not laid out row by row; else None."""
-    sizes = [_hint(s) for s in tensor.shape]
-    strides = [_hint(s) for s in tensor.stride()]
-    order = tuple(sorted(range(tensor.ndim), key=lambda i: (-strides[i], -sizes[i], i)))
-    step = 1
-    for axis in reversed(order):
-        if sizes[axis] > 1 and strides[axis] != step:
-            return None  # overlaps or has gaps: an expanded or sliced tensor, which travels row by row
-        step *= sizes[axis]
-    return None if order == tuple(range(tensor.ndim)) else order
-
-
-def _hint(size: Any) -> int:
-    return int(size.node.hint or 0) if isinstance(size, torch.SymInt) else int(size)
-
-
-def lay_out(tensor: torch.Tensor, order: tuple[int, ...]) -> torch.Tensor:
-    """The tensor in the memory order of the whole: kernels may add up in another order on another layout."""
-    turned = tensor.permute(order)
-    if turned.is_contiguous():
-        return tensor
-    back = sorted(range(len(order)), key=order.__getitem__)
-    return turned.contiguous().permute(back)

@@ -26,7 +26,7 @@ _STATES = (InputKind.PARAMETER, InputKind.BUFFER)
 class Traced:
     """One mode's graph. `body` holds its operators in the order in which the module ran them."""
 
-    root: fx.GraphModule
+    root: torch.nn.Module
     inputs: Mapping[fx.Node, str]
     states: Mapping[fx.Node, str]
     constants: Mapping[fx.Node, torch.Tensor]

@@ -17,6 +17,7 @@ from ..graph import Chain, Dim, Stage, symbols
 from .torch_alias import Memory, follow, forbidden
 from .torch_gradient import carriers
 from .torch_graph import Traced, is_number, is_tensor, operator_name, picks, value
+from .torch_order import memory_order
 from .torch_shapes import Source, Symbols, sources
 from .torch_signature import Answer, name_outputs, unique
 from .torch_stages import Segment
@@ -35,7 +36,9 @@ class _Stage:
 @dataclass(frozen=True, slots=True)
 class Layout:
     """A chain and its graph. `sizes[k]` are the numbers stage k works out by itself, `told[k]` from where;
-    `carriers` are the tensors that have a gradient."""
+    `carriers` are the tensors that have a gradient, `numbers` those that are Python numbers inside, `orders` the
+    memory order of those that do not lie row by row. Nobody who cuts needs what tracing noted at the nodes.
+    """
 
     chain: Chain
     traced: Traced
@@ -46,6 +49,8 @@ class Layout:
     told: tuple[Mapping[str, Source], ...]
     answer: Answer
     carriers: frozenset[str]
+    numbers: frozenset[str]
+    orders: Mapping[str, tuple[int, ...]]
 
 
 class LayoutBuilder:
@@ -82,6 +87,7 @@ class LayoutBuilder:
         )
         carrying = carriers(self._traced, lambda n: isinstance(state[n], torch.nn.Parameter))
         told = tuple(sources(tensors[self._names[n]] for n in part.reads) for part in self._parts)
+        orders = {n: memory_order(value(node)) for node, n in self._names.items() if is_tensor(node)}
         return Layout(
             chain,
             self._traced,
@@ -92,6 +98,8 @@ class LayoutBuilder:
             told,
             answer,
             frozenset(n for node, n in self._names.items() if node in carrying),
+            frozenset(n for node, n in self._names.items() if is_number(node)),
+            {n: order for n, order in orders.items() if order is not None},
         )
 
     def _assign(self) -> dict[fx.Node, int]:

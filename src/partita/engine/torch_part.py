@@ -25,6 +25,18 @@ if TYPE_CHECKING:
 
 Tensors = dict[str, torch.Tensor]
 
+# What torch raises where a graph and its inputs do not go together; all of it is the part's failure, not ours.
+_FAILURES = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+    MemoryError,
+)
+
 
 @final
 class TorchPart:
@@ -82,6 +94,7 @@ class TorchPart:
         """Outputs from inputs as one differentiable computation; whether gradients flow is the caller's choice."""
         check_values(f"inputs of {self!r}", self._specs, tensors, _look_at_tensor)
         cutout, state = self._cutout, self._model.book
+        state.check_held(cutout.states, f"{self!r}")
         arguments = [
             *(state[name] for name in cutout.states),
             *cutout.constants,
@@ -89,13 +102,16 @@ class TorchPart:
         ]
         try:
             made = cutout.run(*arguments)
-        except (RuntimeError, IndexError, ValueError, AssertionError, TypeError) as problem:
-            first = next(iter(str(problem).splitlines()), "")
-            raise PartFailed(
-                f"{self!r} failed: {type(problem).__name__}: {first}",
-                fix="check the inputs against `partita inspect`; run the whole model on the same inputs to compare",
-            ) from problem
+        except _FAILURES as problem:
+            raise self._failed(problem, "failed") from problem
         return dict(zip(cutout.outputs, made, strict=True))
+
+    def _failed(self, problem: Exception, how: str) -> PartFailed:
+        first = next(iter(str(problem).splitlines()), "")
+        return PartFailed(
+            f"{self!r} {how}: {type(problem).__name__}: {first}",
+            fix="check the inputs against `partita inspect`; run the whole model on the same inputs to compare",
+        )
 
     def forward_torch(self, tensors: Mapping[str, torch.Tensor]) -> Tensors:
         """Outputs from inputs, nothing kept."""
@@ -127,13 +143,19 @@ class TorchPart:
         wanted = [leaf for leaf in leaves.values() if leaf.requires_grad]
         wanted += [p for _, p in self.named_parameters() if p.requires_grad]
         if ends and wanted:
-            torch.autograd.backward(
-                [made[name] for name in ends], [gradients[name] for name in ends], inputs=wanted
-            )
+            try:
+                torch.autograd.backward(
+                    [made[name] for name in ends], [gradients[name] for name in ends], inputs=wanted
+                )
+            except _FAILURES as problem:
+                raise self._failed(problem, "failed in its backward pass") from problem
         return {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
 
     def _leaf(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.detach().requires_grad_(name in self._carriers and name not in self.frozen_inputs)
+        leaf = tensor.detach()
+        carries = name in self._carriers and name not in self.frozen_inputs
+        # What has the wrong type is refused by `call`, with all its other problems.
+        return leaf.requires_grad_(carries and (leaf.is_floating_point() or leaf.is_complex()))
 
     def parameters(self) -> Iterator[torch.nn.Parameter]:
         """What an optimizer takes."""
@@ -177,7 +199,9 @@ class TorchPart:
     # -- state ---------------------------------------------------------------------------------------------
 
     def _state(self) -> StateBook:
-        return self._model.book.only(self._names)
+        book = self._model.book.only(self._names)
+        book.check_held(self._names, f"{self!r}")
+        return book
 
     def state(self) -> Values:
         """Parameters and persistent buffers, as copies: training on does not change what was saved."""

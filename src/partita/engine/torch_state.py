@@ -7,12 +7,12 @@ shape, or nothing is loaded and every problem is listed; files hold tensors and 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 
-from ..errors import BadDocument, NotFound
+from ..errors import BadDocument, NotFound, SessionMisused
 from .torch_graph import canonical_names
 
 # Where a state lives: the dictionary of the module that owns it, and its key there. Looked up at every use,
@@ -46,6 +46,16 @@ class StateBook:
         tensor = held[key]
         assert tensor is not None  # noqa: S101  # captured modules do not lose parameters
         return tensor
+
+    def check_held(self, names: Iterable[str], what: str) -> None:
+        """Refuse states that have no memory: those of a model that arrived as data, before `hold`."""
+        missing = [name for name in names if self[name].is_meta]
+        if missing:
+            listed = ", ".join(map(repr, missing[:3])) + ("" if len(missing) <= 3 else ", ...")
+            raise SessionMisused(
+                f"{what} uses {listed}, which {'is' if len(missing) == 1 else 'are'} not held here",
+                fix="call hold(names) on the model first, and load their values",
+            )
 
     @property
     def aliases(self) -> Mapping[str, str]:

@@ -6,6 +6,7 @@ from .draw import draw
 from .estimate import Pricing, estimate
 from .explain import COLUMNS, Turn, explain, print_table, rows, turns
 from .limits import Limits, load_limits
+from .lockstep import Wheel, inner_window, lockstep, timeline
 from .parts import search_parts
 from .placement import Estimate, Hop, Mode, Objective, PlacedPart, Plan, print_plan
 from .placement_text import parse_plan
@@ -48,14 +49,17 @@ __all__ = [
     "Standing",
     "Turn",
     "Visit",
+    "Wheel",
     "carried",
     "codec_options",
     "decide",
     "draw",
     "estimate",
     "explain",
+    "inner_window",
     "load_limits",
     "load_platforms",
+    "lockstep",
     "messages",
     "move_cost",
     "moved",
@@ -72,5 +76,6 @@ __all__ = [
     "search_parts",
     "simulate",
     "steady",
+    "timeline",
     "turns",
 ]

@@ -18,17 +18,18 @@ from .limits import Limits
 from .objective import TIE, Terms, keys, rounded
 from .place_cost import Numbers
 from .placement import Hop, PlacedPart, Plan
+from .question import Way as Asked
 from .space import Index, Side, Space, Way, build
 
 # Pairs that are priced under all codecs and windows at once: large enough for numpy, small enough for the cache.
 _CHUNK = 64
 
 
-def _with_ideal(way: Way) -> Way:
-    """One more codec, which does not exist: at every pair as good as the best of all in every respect."""
+def _with_ideal(way: Way, codecs: Index) -> Way:
+    """One more codec, which does not exist: at every pair as good as the best of these in every respect."""
 
     def grown(values: Numbers) -> Numbers:
-        return np.concatenate((values, values.min(axis=0, keepdims=True)))
+        return np.concatenate((values, values[codecs].min(axis=0, keepdims=True)))
 
     return Way(grown(way.wire), grown(way.largest), grown(way.home), grown(way.away), way.lossy)
 
@@ -52,13 +53,17 @@ class Candidates:
     ) -> None:
         self.pricing, self.options, self.limits = pricing, options, limits
         self.space: Space = build(pricing, options)
-        self._up, self._down = _with_ideal(self.space.up), _with_ideal(self.space.down)
+        self.ups, self.downs = self._codecs("up"), self._codecs("down")
+        self._up = _with_ideal(self.space.up, self.ups)
+        self._down = _with_ideal(self.space.down, self.downs)
         errors = [option.error for _, option in options]
         self._errors = np.array([*errors, min(errors)])
-        question = pricing.question
-        # One step alone is what latency asks for: more steps under way would only queue before it.
-        self.windows = 0 if question.objective == "latency" else question.max_window
-        self.considered = len(self.space.a) * len(options) ** 2 * (self.windows + 1)
+        self.windows = np.array(pricing.question.windows)
+        self.considered = len(self.space.a) * len(self.ups) * len(self.downs) * len(self.windows)
+
+    def _codecs(self, way: Asked) -> Index:
+        admitted = self.pricing.question.admitted(way)
+        return np.array([i for i, (name, _) in enumerate(self.options) if name in admitted])
 
     @property
     def baselines(self) -> Index:
@@ -81,9 +86,11 @@ class Candidates:
     ) -> tuple[Terms, dict[tuple[str, str], Numbers]]:
         """The terms of the objectives, and what is needed of each place, for arrays that broadcast together.
 
-        `spread` is the window used for the time per step alone: a bound needs the largest there and 0 elsewhere.
+        `spread` is the window used for the time per step alone: a bound needs the largest there, the least elsewhere.
         """
         space, question = self.space, self.pricing.question
+        # The first place alone has nothing under way.
+        window = np.where(space.a[index] == len(self.pricing.model.chain), 0, window)
         ups, downs = self._up.wire[up, index], self._down.wire[down, index]
         home_codec = self._up.home[up, index] + self._down.home[down, index]
         away_codec = self._up.away[up, index] + self._down.away[down, index]
@@ -142,8 +149,8 @@ class Candidates:
         """For every pair, an objective and a time per step that no codec and no window can beat."""
         index = np.arange(len(self.space.a))
         ideal = np.full(1, len(self.options))
-        zero, most = np.zeros(1, int), np.full(1, self.windows)
-        terms, _ = self.terms(index, ideal, ideal, zero, spread=most)
+        least, most = self.windows[:1], self.windows[-1:]
+        terms, _ = self.terms(index, ideal, ideal, least, spread=most)
         first, second, *_ = keys(self.pricing.question, terms)
         return np.asarray(first), np.asarray(second)
 
@@ -167,12 +174,11 @@ class Candidates:
         """For every pair that fits the limits, its best codecs and window."""
         if not len(rows):
             return []
-        count = len(self.options)
         index = rows.reshape(-1, 1, 1, 1)
-        up, down = np.arange(count).reshape(1, -1, 1, 1), np.arange(count).reshape(1, 1, -1, 1)
-        window = np.arange(self.windows + 1).reshape(1, 1, 1, -1)
+        up, down = self.ups.reshape(1, -1, 1, 1), self.downs.reshape(1, 1, -1, 1)
+        window = self.windows.reshape(1, 1, 1, -1)
         terms, needs = self.terms(index, up, down, window)
-        shape = (len(rows), count, count, self.windows + 1)
+        shape = (len(rows), len(self.ups), len(self.downs), len(self.windows))
         fits: NDArray[np.bool_] = np.ones(shape, bool)
         for ratio in self.ratios(needs, index).values():
             fits &= ratio <= 1
@@ -182,12 +188,11 @@ class Candidates:
         found = []
         for i in np.flatnonzero(flat.any(axis=1)):
             _, u, d, k = np.unravel_index(chosen[i], (1, *shape[1:]))
-            found.append(
-                Choice(int(rows[i]), int(u), int(d), int(k), tuple(float(v[i, chosen[i]]) for v in values))
-            )
+            ways, kept = (int(self.ups[u]), int(self.downs[d])), int(self.windows[k])
+            found.append(Choice(int(rows[i]), *ways, kept, tuple(float(v[i, chosen[i]]) for v in values)))
         return found
 
-    def plan(self, choice: Choice, window: int | None = None) -> Plan:
+    def plan(self, choice: Choice) -> Plan:
         """A choice as a plan."""
         a, b = int(self.space.a[choice.row]), int(self.space.b[choice.row])
         question, chain = self.pricing.question, self.pricing.model.chain
@@ -211,7 +216,7 @@ class Candidates:
             digest=chain.digest,
             parts=tuple(parts),
             hops=tuple(hops),
-            window=choice.window if window is None else window,
+            window=choice.window if a < count else 0,
             batch=question.batch,
             mode=question.mode,
             objective=question.objective,

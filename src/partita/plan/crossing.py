@@ -2,7 +2,7 @@
 
 Rules: a tensor goes to a place only if that place reads it and does not hold it yet, so skip connections between
 two parts of one place never cross; the last part owns the answer (in training: the loss); gradients come back for
-float tensors that the model itself made; a codec touches floats only, and never the answer of an inference.
+float tensors that the model made behind its frozen stages; a codec touches floats only, and never the answer of an inference.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ..graph import GIVEN, Chain
+from ..graph import Chain
 from .placement import PlacedPart, Plan
 
 Kind = Literal["features", "gradients"]
@@ -69,8 +69,14 @@ def carried(
     return tuple(map(tuple, rows))
 
 
-def messages(chain: Chain, plan: Plan, reads: Mapping[str, list[int]] | None = None) -> tuple[Message, ...]:
-    """The messages of one step in the order they are sent. In training each is answered by its gradients."""
+def messages(
+    chain: Chain, plan: Plan, reads: Mapping[str, list[int]] | None = None, *, frozen: int = 0
+) -> tuple[Message, ...]:
+    """The messages of one step in the order they are sent. In training each is answered by its gradients.
+
+    Of what the first `frozen` stages make nobody wants gradients: nothing there is trained. The answer comes all the
+    same, if with no tensor in it.
+    """
     answers = set(chain.outputs) if plan.mode == "infer" else set()
     sent: list[Message] = []
     back: list[Message] = []
@@ -78,6 +84,6 @@ def messages(chain: Chain, plan: Plan, reads: Mapping[str, list[int]] | None = N
         coded = tuple(n for n in names if chain.tensors[n].dtype.is_float and n not in answers)
         plain = tuple(n for n in names if n not in coded)
         sent.append(Message(i, i + 1, "features", hop.forward, coded, plain))
-        slopes = tuple(n for n in coded if chain.maker(n) != GIVEN)
+        slopes = tuple(n for n in coded if chain.maker(n) >= frozen)
         back.insert(0, Message(i + 1, i, "gradients", hop.back, slopes, ()))
     return tuple(sent + back) if plan.mode == "train" else tuple(sent)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from ..errors import BadDocument
 from ..graph import GIVEN, Chain, Link, Profile
 from .codec_option import RAW, codec_options
 from .crossing import Message, messages
 from .limits import Limits
+from .lockstep import Wheel, lockstep
 from .place_cost import ChainCost, PlaceCost
 from .placement import Estimate, PlacedPart, Plan
 from .question import Question
@@ -43,9 +45,15 @@ class Pricing:
 
     @classmethod
     def of(cls, chain: Chain, profiles: Mapping[str, Profile], link: Link, question: Question) -> Pricing:
+        question = replace(question, frozen=min(question.frozen, len(chain)))
         model = ChainCost.of(chain, question)
         places = {name: PlaceCost.of(name, profile, model, question) for name, profile in profiles.items()}
         return cls(model, places, link, question)
+
+    @cached_property
+    def resumed(self) -> int:
+        """Where a replay begins, if not at its part's start."""
+        return self.question.resumed(self.model.chain)
 
     def sent(self, plan: Plan) -> list[Sent]:
         """The messages of one step with their sizes."""
@@ -61,7 +69,8 @@ class Pricing:
         home = next(iter(self.places))
         far_loss = plan.mode == "train" and plan.parts[0].place == home != plan.parts[-1].place
         rows = []
-        for message in messages(self.model.chain, plan, self.model.readers):
+        frozen = self.question.frozen
+        for message in messages(self.model.chain, plan, self.model.readers, frozen=frozen):
             coded = sum(self.model.size[name] for name in message.coded)
             plain = sum(self.model.size[name] for name in message.plain)
             if far_loss and message.kind == "features":
@@ -125,11 +134,12 @@ class Pricing:
             return forward + back if owns_loss else forward
         # A profile of whole steps has the way back in its forward times, replay included.
         # With more than one step under way the graph is not kept but built again from the inputs: feature replay.
-        return back + (forward if plan.window and not cost.whole_steps else 0.0)
+        replayed = plan.window and not cost.whole_steps and part.stop > self.question.frozen
+        return back + (cost.forward(max(part.start, self.resumed), part.stop) if replayed else 0.0)
 
     def memory(self, plan: Plan) -> dict[str, float]:
         """Peak bytes by place, without the runtime's own."""
-        found = {}
+        found, frozen = {}, self.question.frozen
         for place in plan.places:
             mine = [part for part in plan.parts if part.place == place]
             weights = self._weights(mine)
@@ -139,27 +149,36 @@ class Pricing:
                     (cost.active[part.start : part.stop].max(initial=0.0) for part in mine), default=0.0
                 )
             else:
-                weights *= 2 + self.question.optimizer_copies
-                active = sum(float(cost.kept[part.stop] - cost.kept[part.start]) for part in mine)
+                weights += (1 + self.question.optimizer_copies) * self._weights(mine, trained=True)
+                active = max(
+                    sum(float(cost.kept[part.stop] - cost.kept[part.start]) for part in mine),
+                    *(cost.active[part.start : min(part.stop, frozen)].max(initial=0.0) for part in mine),
+                )
             waiting = plan.window * self._waiting(plan, place) if plan.window else 0.0
             found[place] = float(weights + active + waiting)
         return found
 
-    def _weights(self, parts: list[PlacedPart]) -> float:
+    def _weights(self, parts: list[PlacedPart], *, trained: bool = False) -> float:
         chain = self.model.chain
         names = {name for part in parts for name in chain.part_params(part.start, part.stop)}
+        if trained:
+            names -= set(chain.part_params(0, self.question.frozen))
         return float(sum(chain.params[name] for name in names))
 
     def _waiting(self, plan: Plan, place: str) -> float:
         """Bytes that each further step under way keeps at a place: skip connections, and inputs for replay."""
-        spans = self._owners(plan, place)
-        replayed = [part for part in plan.parts[:-1] if part.place == place and plan.mode == "train"]
+        spans, frozen = self._owners(plan, place), self.question.frozen
+        replayed = [
+            (max(part.start, self.resumed), part.stop)
+            for part in plan.parts[:-1]
+            if part.place == place and plan.mode == "train" and part.stop > frozen
+        ]
         total = 0.0
         for name, stages in self.model.readers.items():
             made, size = self.model.chain.maker(name), self.model.size[name]
             if len(spans) > 1 and _held(spans, made, stages):
                 total += size
-            if any(made < p.start and any(p.start <= s < p.stop for s in stages) for p in replayed):
+            if any(made < start and any(start <= s < stop for s in stages) for start, stop in replayed):
                 total += size
         return total
 
@@ -194,8 +213,9 @@ class Pricing:
         sent = self.sent(plan)
         home = next(iter(self.places))
         down = [plan.parts[s.message.target].place == home for s in sent]
-        simulated = simulated and not exact(visits, plan.window)
-        seconds = steady(visits, plan.window) if simulated else bound(visits, plan.window)
+        wheel = self.wheel(plan, visits)
+        seconds = self.pace(plan, visits) if simulated else bound(visits, plan.window)
+        played = wheel is None or self.link.shared
         wire = sum(s.wire for s in sent)
         lossy = {(s.message.codec, d) for s, d in zip(sent, down, strict=True) if s.coded}
         options = codec_options([codec for codec, _ in lossy], self.question.options) if lossy else {}
@@ -209,8 +229,24 @@ class Pricing:
             memory={place: round(value) for place, value in self.memory(plan).items()},
             joules=self.joules(plan, load, wire),
             error=sum(options[codec].error for codec, _ in lossy),
-            simulated=simulated,
+            simulated=simulated and played and not exact(visits, plan.window),
         )
+
+    def pace(self, plan: Plan, visits: list[Visit]) -> float:
+        """Seconds per step once it flows: training goes in lockstep, all else as it comes."""
+        wheel = self.wheel(plan, visits)
+        if wheel is None or not plan.window:
+            return steady(visits, plan.window)
+        return lockstep(wheel)
+
+    def wheel(self, plan: Plan, visits: list[Visit] | None = None) -> Wheel | None:
+        """The steps of a training as its engine turns them; None for what no training does."""
+        home = next(iter(self.places))
+        if plan.mode != "train" or len(plan.places) > 2 or len(plan.parts) > 3 or home not in plan.places:
+            return None
+        if len(plan.parts) == 3 and plan.parts[1].place == home:
+            return None
+        return Wheel.of(self.visits(plan) if visits is None else visits, plan.window, f"{home} compute")
 
     def needs(self, plan: Plan) -> dict[str, dict[str, float]]:
         """What the plan asks of every place, by the names of the limits; the runtime's own share is not in it."""

@@ -1,6 +1,7 @@
 """What "best" means: one formula per objective, lower is better, and the order in which ties are broken.
 
-    throughput   seconds per step x (1 + alpha K) (1 + beta error), with the window full
+    throughput   seconds per step x (1 + alpha K) (1 + beta error), with the window full; in training, a window above 0
+                 counts (1 + worth) besides, so that it must save as much
     latency      seconds of one step from start to end x (1 + alpha K) (1 + beta error)
     memory       the largest peak memory of any place, or that of one place
     energy       joules of one step at the first place, its radio included
@@ -47,7 +48,8 @@ def score(question: Question, terms: Terms) -> Any:
     weight = (1 + question.alpha * terms.window) * (1 + question.beta * terms.error)
     match question.objective:
         case "throughput":
-            return terms.seconds * weight
+            held = 1 + question.worth * (terms.window > 0) if question.mode == "train" else 1.0
+            return terms.seconds * weight * held
         case "latency":
             return terms.latency * weight
         case "memory":

@@ -76,7 +76,7 @@ class PlaceCost:
     @classmethod
     def of(cls, place: str, profile: Profile, model: ChainCost, question: Question) -> PlaceCost:
         profile.check(model.chain)
-        batch, count = question.batch, len(model.chain)
+        batch, count, frozen = question.batch, len(model.chain), question.frozen
         stages = profile.stages
         # A profile taken by cut, without backward times, is one of whole training steps: forward, replay and backward.
         whole_steps = not profile.trained and bool(profile.before or profile.after)
@@ -91,12 +91,16 @@ class PlaceCost:
             place=place,
             profile=profile,
             ahead=_sums([stage.seconds(batch) for stage in stages]),
-            backward=_sums([stage.seconds(batch, "backward") if train else 0.0 for stage in stages]),
+            backward=_sums(
+                [s.seconds(batch, "backward") if train and i >= frozen else 0.0 for i, s in enumerate(stages)]
+            ),
             before=_row(profile, [(0, k) for k in positions], batch) if profile.before else None,
             after=_row(profile, [(k, count) for k in positions], batch) if profile.after else None,
             joules=_sums(known) if len(known) == count else None,
             active=np.maximum(peaks, model.read + model.made) + model.passing,
-            kept=_sums(list(np.maximum(peaks - model.read, model.made))),
+            kept=_sums(
+                list(np.where(np.arange(count) < frozen, 0.0, np.maximum(peaks - model.read, model.made)))
+            ),
             whole_steps=whole_steps,
         )
 

@@ -85,8 +85,8 @@ def decide(standing: Standing, offer: Offer, rule: Hysteresis | None = None) -> 
         return Decision(False, f"it would save {gain:.0%} of a step, less than {rule.gain:.0%}"), stay
     saved, needed = standing.dwell * gain, (1 + rule.margin) * offer.move
     sums = (
-        f"it would save {print_seconds(saved)} in the {print_seconds(standing.dwell)} a plan usually lasts, and "
-        f"{print_seconds(needed)} is what its move must save"
+        f"it would save {_rough(saved)} in the {_rough(standing.dwell)} a plan usually lasts, and "
+        f"{_rough(needed)} is what its move must save"
     )
     if saved <= needed:
         return Decision(False, sums), stay
@@ -95,6 +95,10 @@ def decide(standing: Standing, offer: Offer, rule: Hysteresis | None = None) -> 
     if streak < rule.confirm:
         return Decision(False, f"{sums}: confirmed {streak} of {rule.confirm} times"), seen
     return Decision(True, f"{sums}: confirmed {streak} times"), seen
+
+
+def _rough(seconds: float) -> str:
+    return print_seconds(float(f"{seconds:.3g}"))
 
 
 def moved(standing: Standing, plan: Plan, at: float) -> Standing:
@@ -119,11 +123,14 @@ class Move:
 def move_cost(chain: Chain, old: Plan, new: Plan, link: Link, question: Question) -> Move:
     """The weights (in training with the optimizer's copies) that a place lacks, over the link, and one drain."""
     home = old.parts[0].place
-    copies = 1 + question.optimizer_copies if new.mode == "train" else 1
     held, wanted = _params(chain, old), _params(chain, new)
+    frozen = set(chain.part_params(0, question.frozen))
     up = down = 0
     for place, names in wanted.items():
-        size = copies * sum(chain.params[name] for name in names - held.get(place, frozenset()))
+        lacking = names - held.get(place, frozenset())
+        size = sum(chain.params[name] for name in lacking)
+        if new.mode == "train":
+            size += question.optimizer_copies * sum(chain.params[name] for name in lacking - frozen)
         if place == home:
             down += size
         else:

@@ -20,9 +20,9 @@ from .limits import Limits
 from .objective import keys_of, rounded
 from .place_cost import need_energy
 from .placement import Plan
-from .question import Question
+from .question import Question, Way
 from .ranking import Alternative, Ranking
-from .schedule import bound, steady
+from .schedule import bound
 
 # A larger window is taken only if the simulation says that it saves more than this share of the time.
 _WORTH = 0.005
@@ -94,7 +94,9 @@ def _measured(pricing: Pricing) -> tuple[list[tuple[str, CodecOption]], list[str
             )
         else:
             kept.append((name, option))
-    if not kept:
+    names = {name for name, _ in kept}
+    ways: tuple[Way, Way] = ("up", "down")
+    if not all(names & pricing.question.admitted(way).keys() for way in ways):
         raise BadDocument("codecs", notes, fix="measure them with `partita profile`, or admit raw")
     return sorted(kept, key=lambda item: item[0] != RAW), notes
 
@@ -122,26 +124,30 @@ def _ranked(field: Candidates, choices: list[Choice], top: int) -> list[Alternat
 
 
 def _with_window(field: Candidates, plan: Plan) -> Plan:
-    """The smallest window that is as good as any, by simulation; one more where times vary."""
+    """The smallest window that is as good as any, as steps really overlap; one more where times vary."""
     question = field.pricing.question
-    if plan.window:
-        most = min(plan.window + _FURTHER, question.max_window)
-        choices = [replace(plan, window=k) for k in range(plan.window, most + 1)]
-        # With K above 0 a step has the same visits whatever K is.
-        visits = field.pricing.visits(plan)
-        seconds = []
-        for choice in choices:
-            taken = steady(visits, choice.window)
-            seconds.append(taken * (1 + question.alpha * choice.window))
-            if taken <= bound(visits, most) * (1 + _WORTH):
-                break  # no larger window can be worth it
-        at = next(i for i, value in enumerate(seconds) if value <= min(seconds) * (1 + _WORTH))
-        if question.jitter:
-            at = min(at + 1, len(choices) - 1)
-        while at and excess(field.pricing.needs(choices[at]), field.limits):
-            at -= 1
-        return choices[at]
-    return plan
+    if not plan.window or question.window is not None:
+        return plan
+    # The closed form flatters windows that are too small. In lockstep one can be too large, too: K = 1 may do for 4.
+    least = 1 if question.mode == "train" else plan.window
+    most = (
+        question.max_window if question.mode == "train" else min(plan.window + _FURTHER, question.max_window)
+    )
+    choices = [replace(plan, window=k) for k in range(least, most + 1)]
+    # With K above 0 a step has the same visits whatever K is.
+    visits = field.pricing.visits(plan)
+    seconds = []
+    for choice in choices:
+        taken = field.pricing.pace(choice, visits)
+        seconds.append(taken * (1 + question.alpha * choice.window))
+        if taken <= bound(visits, most) * (1 + _WORTH):
+            break  # no larger window can be worth it
+    at = next(i for i, value in enumerate(seconds) if value <= min(seconds) * (1 + _WORTH))
+    if question.jitter:
+        at = min(at + 1, len(choices) - 1)
+    while at and excess(field.pricing.needs(choices[at]), field.limits):
+        at -= 1
+    return choices[at]
 
 
 def _missing_baselines(field: Candidates, found: list[Alternative]) -> list[str]:

@@ -48,6 +48,14 @@ def held_over(made: int, stages: list[int], end: int) -> Iterator[Rectangle]:
         yield made + 1, end, 0, stages[-1] + 1
 
 
+def _some(rectangle: Rectangle, least_a: int, least_b: int) -> Iterator[Rectangle]:
+    """What is left of a rectangle from these pairs on."""
+    first, stop_a, low, stop_b = rectangle
+    first, low = max(first, least_a), max(low, least_b)
+    if first < stop_a and low < stop_b:
+        yield first, stop_a, low, stop_b
+
+
 class Sums:
     """Weights collected by rectangle; `layers` is how many weights each rectangle carries."""
 
@@ -124,7 +132,7 @@ def admissible(pricing: Pricing) -> tuple[Index, Index]:
     """The pairs that the model and the question allow, the first place alone among them."""
     question, chain = pricing.question, pricing.model.chain
     count = len(chain)
-    legal = np.array([cut.position for cut in chain.cuts if cut.legal])
+    legal = np.array([cut.position for cut in chain.cuts if question.cuttable(cut)])
     far_answer = question.mode == "train" and not question.labels_private and not question.min_tail
     ends = np.append(legal, count + 1) if far_answer else legal
     a, b = (grid.ravel() for grid in np.meshgrid(legal, ends, indexing="ij"))
@@ -134,8 +142,24 @@ def admissible(pricing: Pricing) -> tuple[Index, Index]:
     if not question.two_cuts:
         fine &= b >= count
     if question.inputs_at_cloud:
-        return a[fine & (a == 0)], b[fine & (a == 0)]
+        fine &= a == 0
+    if question.mode == "train":
+        fine &= _shared(pricing, a, b) == 0
+    if question.inputs_at_cloud:
+        return a[fine], b[fine]
     return np.append(a[fine], count), np.append(b[fine], count)
+
+
+def _shared(pricing: Pricing, a: Index, b: Index) -> Numbers:
+    """How many parameters that training changes would be used at both places: they would drift apart."""
+    side = len(pricing.model.chain) + 2
+    both = Sums(side, 1)
+    for name, stages in _users(pricing).items():
+        if name not in pricing.question.constant:
+            # Used within [a, b), less the pairs where nobody outside uses it.
+            both.add(read_within(GIVEN, stages, side), (1.0,))
+            both.add(iter([(0, stages[0] + 1, stages[-1] + 1, side)]), (-1.0,))
+    return np.asarray(both.total()[0, a, b]).round()
 
 
 def build(pricing: Pricing, options: list[tuple[str, CodecOption]]) -> Space:
@@ -176,7 +200,7 @@ def _flows(pricing: Pricing, a: Index, b: Index) -> list[Numbers]:
         dtype, size, made = chain.tensors[name].dtype, model.size[name], chain.maker(name)
         coded = dtype.is_float and name not in answers
         weights = (size / dtype.itemsize, size, 1.0, 0.0) if coded else (0.0, 0.0, 0.0, float(size))
-        sloped = question.mode == "train" and coded and made != GIVEN
+        sloped = question.mode == "train" and coded and made >= question.frozen
         if made == GIVEN and question.inputs_at_cloud:
             far = [(0, 1, 0, stages[-1] + 1)] if stages else []
             sums[2].add(iter(far), weights)
@@ -254,12 +278,19 @@ def _sides(pricing: Pricing, a: Index, b: Index) -> tuple[Side, Side]:
     home_back = home.backward[a] + home.backward[count] - home.backward[stop]
     away_back = away.backward[stop] - away.backward[a]
     weights = _weights(pricing, a, b)
-    active = _active(home, away, a, stop, train=train)
-    copies = 2 + question.optimizer_copies if train else 1
+    active = _active(home, away, a, stop, frozen=question.frozen if train else None)
+    copies = 1 + question.optimizer_copies if train else 0
+    trained = _weights(pricing, a, b, frozenset(pricing.model.chain.part_params(0, question.frozen)))
     waiting = _waiting(pricing, a, b)
     # The part that owns the loss keeps its graph; every other part in training builds it again once K is above 0.
-    home_replay = np.where(alone | (not train) | home.whole_steps, 0.0, front)
-    away_replay = np.where((b > count) | alone | (not train) | away.whole_steps, 0.0, middle)
+    # Frozen stages are neither computed twice nor gone back through.
+    frozen, since = question.frozen, pricing.resumed
+    front_again = forward_spans(home, np.minimum(a, since), a)
+    middle_again = forward_spans(away, np.minimum(np.maximum(a, since), stop), stop)
+    home_replay = np.where(alone | (not train) | home.whole_steps | (a <= frozen), 0.0, front_again)
+    away_replay = np.where(
+        (b > count) | alone | (not train) | away.whole_steps | (stop <= frozen), 0.0, middle_again
+    )
     pairs = []
     for i, (cost, known, back, replay, energy) in enumerate(
         (
@@ -275,7 +306,7 @@ def _sides(pricing: Pricing, a: Index, b: Index) -> tuple[Side, Side]:
                 known=known,
                 joules=np.sum([sums[to] - sums[since] for since, to in energy], axis=0),
                 watts=cost.watts,
-                memory=weights[i] * copies + active[i],
+                memory=weights[i] + trained[i] * copies + active[i],
                 waiting=waiting[i],
                 weights=weights[i],
             )
@@ -283,35 +314,38 @@ def _sides(pricing: Pricing, a: Index, b: Index) -> tuple[Side, Side]:
     return pairs[0], pairs[1]
 
 
-def _users(pricing: Pricing) -> dict[str, list[int]]:
+def _users(pricing: Pricing, without: frozenset[str] = frozenset()) -> dict[str, list[int]]:
     """For every parameter, the stages that use it."""
     users: dict[str, list[int]] = {}
     for index, stage in enumerate(pricing.model.chain.stages):
         for name in dict.fromkeys(stage.params):
-            users.setdefault(name, []).append(index)
+            if name not in without:
+                users.setdefault(name, []).append(index)
     return users
 
 
-def weights_within(pricing: Pricing, a: Index, b: Index) -> Numbers:
+def weights_within(pricing: Pricing, a: Index, b: Index, without: frozenset[str] = frozenset()) -> Numbers:
     """Bytes of the distinct parameters used in [a, b)."""
     chain = pricing.model.chain
     side = len(chain) + 2
     touched = Sums(side, 1)
-    for name, stages in _users(pricing).items():
+    for name, stages in _users(pricing, without).items():
         touched.add(read_within(GIVEN, stages, side), (float(chain.params[name]),))
     return np.where(a < b, touched.total()[0, a, b], 0.0)
 
 
-def _weights(pricing: Pricing, a: Index, b: Index) -> tuple[Numbers, Numbers]:
+def _weights(
+    pricing: Pricing, a: Index, b: Index, without: frozenset[str] = frozenset()
+) -> tuple[Numbers, Numbers]:
     """Bytes of the distinct parameters that each place holds: a shared one counts once at each."""
     chain = pricing.model.chain
     side = len(chain) + 2
     owned = Sums(side, 1)
-    users = _users(pricing)
+    users = _users(pricing, without)
     for name, stages in users.items():
         owned.add(iter([(0, stages[0] + 1, stages[-1] + 1, side)]), (float(chain.params[name]),))
     total = sum(chain.params[name] for name in users)
-    return total - owned.total()[0, a, b], weights_within(pricing, a, b)
+    return total - owned.total()[0, a, b], weights_within(pricing, a, b, without)
 
 
 def peaks(cost: PlaceCost, start: Index, stop: Index) -> Numbers:
@@ -324,12 +358,17 @@ def peaks(cost: PlaceCost, start: Index, stop: Index) -> Numbers:
 
 
 def _active(
-    home: PlaceCost, away: PlaceCost, a: Index, stop: Index, *, train: bool
+    home: PlaceCost, away: PlaceCost, a: Index, stop: Index, *, frozen: int | None
 ) -> tuple[Numbers, Numbers]:
-    """Bytes of activations at the worst moment; in training those of a whole step are kept."""
-    if train:
+    """Bytes of activations at the worst moment; in training those of a whole step are kept, but of frozen stages."""
+    if frozen is not None:
         mine = home.kept[a] + home.kept[-1] - home.kept[stop]
-        return mine, away.kept[stop] - away.kept[a]
+        theirs = away.kept[stop] - away.kept[a]
+        if frozen:
+            ends, zero = np.full_like(a, frozen), np.zeros_like(a)
+            ahead = np.maximum(peaks(home, zero, np.minimum(a, ends)), peaks(home, stop, ends))
+            mine, theirs = np.maximum(mine, ahead), np.maximum(theirs, peaks(away, a, np.minimum(stop, ends)))
+        return mine, theirs
     ahead = np.concatenate(([0.0], np.maximum.accumulate(home.active)))
     behind = np.concatenate((np.maximum.accumulate(home.active[::-1])[::-1], [0.0]))
     return np.maximum(ahead[a], behind[stop]), peaks(away, a, stop)
@@ -339,16 +378,20 @@ def _waiting(pricing: Pricing, a: Index, b: Index) -> tuple[Numbers, Numbers]:
     """Bytes that each further step under way keeps at the two places: skip connections, and inputs for replay."""
     model, question = pricing.model, pricing.question
     side, train = len(model.chain) + 2, question.mode == "train"
+    frozen, since = question.frozen, max(pricing.resumed, 0)
     home, away = Sums(side, 1), Sums(side, 1)
     for name, stages in model.readers.items():
         made, size = model.chain.maker(name), (float(model.size[name]),)
         inside = [stage for stage in stages if stage < side - 2]
         if not (made == GIVEN and question.inputs_at_cloud):
             home.add(held_over(made, stages, side), size)
-        if train and made == GIVEN and inside:
-            home.add(iter([(inside[0] + 1, side, 0, side)]), size)
         if train:
+            again = [stage for stage in inside if stage >= since]
+            if made < since and again:
+                home.add(_some((again[0] + 1, side, 0, side), frozen + 1, 0), size)
+                away.add(_some((0, since + 1, again[0] + 1, side - 1), 0, frozen + 1), size)
             # Replayed only where the tail owns the loss: b = L + 1 is left out.
-            away.add(((i, j, k, side - 1) for i, j, k, _ in read_within(made, inside, side)), size)
+            for i, j, k, _ in read_within(made, inside, side):
+                away.add(_some((i, j, k, side - 1), since + 1, frozen + 1), size)
     alone = a == len(model.chain)
     return np.where(alone, 0.0, home.total()[0, a, b]), away.total()[0, a, b]

@@ -79,10 +79,10 @@ def import_csv(folder: str | Path) -> dict[str, ImportedModel]:
     for path in runtimes:
         table = read_table(path, problems)
         name = path.stem.removeprefix("runtime").strip("_").lower()
-        sizes = _sizes(name, table, features, problems)
+        _check_sizes(name, table, features, problems)
         # With a problem anywhere nothing is built: all files are read first, to name everything at once.
         if not problems:
-            models[name] = _model(name, table, sizes, codecs)
+            models[name] = _model(name, table, features, codecs)
     if problems:
         raise BadDocument(f"profiles in {base}", problems, fix=_FIX)
     return models
@@ -98,8 +98,8 @@ def _find(table: Table, name: str) -> tuple[float, ...]:
     return next((values for column, values in table.columns.items() if _plain(column) == _plain(name)), ())
 
 
-def _sizes(name: str, table: Table, features: Table, problems: list[str]) -> tuple[float, ...]:
-    """The MiB across each cut of a model, checked against its runtime table."""
+def _check_sizes(name: str, table: Table, features: Table, problems: list[str]) -> None:
+    """Whether there is a size for each cut of a runtime table."""
     rows = min(map(len, table.columns.values()), default=0)
     if rows < 2 and table.columns:
         problems.append(f"{table.file}: {rows} rows are too few: two cuts are the least")
@@ -111,13 +111,12 @@ def _sizes(name: str, table: Table, features: Table, problems: list[str]) -> tup
         problems.append(
             f"{features.file}: {len(sizes)} sizes are too few for the {rows} rows of {table.file}"
         )
-    return sizes
 
 
-def _model(name: str, table: Table, sizes: Sequence[float], hosts: Mapping[str, Table]) -> ImportedModel:
+def _model(name: str, table: Table, features: Table, hosts: Mapping[str, Table]) -> ImportedModel:
     known = _KNOWN.get(_plain(name), _Known())
     columns = list(table.columns.values())
-    chain = _chain(name, len(columns[0]), sizes, known)
+    chain = _chain(name, len(columns[0]), _find(features, name), known)
     what = (
         "row i: the cloud holds the first i blocks" if is_reversed(columns) else "row i: a cut after block i"
     )
@@ -125,8 +124,8 @@ def _model(name: str, table: Table, sizes: Sequence[float], hosts: Mapping[str, 
     for device, column in zip(table.columns, read_columns(columns), strict=True):
         # The file without a host in its name is that of the host that has no file of its own.
         host = hosts.get(_plain(device), None if _plain(device) in hosts else hosts.get(""))
-        codecs = _codecs(host, name, sizes)
-        source = _source(f"{table.file}, column {device}", what, known.batch, column, codecs)
+        codecs, borrowed = _codecs(host, name, features)
+        source = _source(f"{table.file}, column {device}", what, known.batch, column, codecs, borrowed)
         profiles[device] = _profile(chain, device, column, known.batch, codecs, source)
     return ImportedModel(chain, profiles)
 
@@ -146,17 +145,25 @@ def _chain(name: str, count: int, sizes: Sequence[float], known: _Known) -> Chai
     return Chain(name, "csv", stages, tensors, ("x",), (names[-1],))
 
 
-def _codecs(host: Table | None, name: str, sizes: Sequence[float]) -> dict[str, CodecCost]:
-    """Seconds for each raw byte: all cuts together, so that the small ones do not speak for a call's own cost."""
-    seconds = _find(host, name) if host else ()
-    raw = sum(sizes[: len(seconds)]) * _MIB
-    if not raw:
-        return {}
-    cost = sum(seconds) / raw
-    return {_CODEC: CodecCost(cost, cost)}
+def _codecs(host: Table | None, name: str, features: Table) -> tuple[dict[str, CodecCost], bool]:
+    """Seconds for each raw byte: all cuts together, so that the small ones do not speak for a call's own cost.
+
+    A network that the host's table lacks takes those of the others there: a byte costs the same in all of them.
+    """
+    columns = host.columns if host else {}
+    own = [column for column in columns if _plain(column) == _plain(name)]
+    seconds = raw = 0.0
+    for column in own or columns:
+        spent = columns[column]
+        seconds += sum(spent)
+        raw += sum(_find(features, column)[: len(spent)]) * _MIB
+    cost = seconds / raw if raw else 0.0
+    return ({_CODEC: CodecCost(cost, cost)} if raw else {}), not own
 
 
-def _source(where: str, what: str, batch: int, column: Column, codecs: Mapping[str, CodecCost]) -> str:
+def _source(
+    where: str, what: str, batch: int, column: Column, codecs: Mapping[str, CodecCost], borrowed: bool
+) -> str:
     parts = [
         f"imported from {where} ({what})",
         f"seconds of a whole training step of {batch} rows, replay and backward included",
@@ -164,6 +171,8 @@ def _source(where: str, what: str, batch: int, column: Column, codecs: Mapping[s
     ]
     if codecs:
         parts.append(f"decode of {_CODEC} taken to cost what encode does")
+        if borrowed:
+            parts.append(f"a byte of {_CODEC} taken to cost what it does in the other networks")
     if column.modelled:
         parts.append(f"{column.modelled} modelled")
     return "; ".join(parts)

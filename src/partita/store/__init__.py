@@ -6,7 +6,7 @@ Nothing is believed unread: digests are checked on every read, signatures agains
 
 from .base import Artifact, Source, Store
 from .jobs import Job, JobEvent, JobState, JobTable, Lease
-from .local import LocalStore
+from .local import LocalStore, write_whole
 from .objects import ObjectStore
 from .sign import Manifest, SigningKey, TrustedKey, describe_files, verify_files, verify_manifest
 
@@ -27,4 +27,5 @@ __all__ = [
     "describe_files",
     "verify_files",
     "verify_manifest",
+    "write_whole",
 ]

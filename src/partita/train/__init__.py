@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .child import LocalCloud, local_cloud
+    from .comparing import Cell, Contest, Row, compare
     from .energy import EnergyMeter, StepEnergy, Watts, energy_of, parse_watts
     from .loading import example_of
     from .losses import LOSSES
     from .optimizers import parse_optimizing
+    from .planner import question_of
     from .rates import parse_schedule
     from .reports import EpochReport, Event, StepReport
     from .session import Session
     from .settings import Feedback, Optimizing, Settings
     from .simulate_case import Case
     from .simulate_links import parse_links
+    from .simulate_made import made_moments
     from .simulate_moments import Moment, Slowdown, parse_slowdowns, read_moments, slowed
     from .simulate_original import original_cases
     from .simulate_run import Played
@@ -29,16 +32,19 @@ if TYPE_CHECKING:
 # Module -> the public names that live there.
 _HOMES = {
     "child": "LocalCloud local_cloud",
+    "comparing": "Cell Contest Row compare",
     "energy": "EnergyMeter StepEnergy Watts energy_of parse_watts",
     "loading": "example_of",
     "losses": "LOSSES",
     "optimizers": "parse_optimizing",
+    "planner": "question_of",
     "rates": "parse_schedule",
     "reports": "EpochReport Event StepReport",
     "session": "Session",
     "settings": "Feedback Optimizing Settings",
     "simulate_case": "Case",
     "simulate_links": "parse_links",
+    "simulate_made": "made_moments",
     "simulate_moments": "Moment Slowdown parse_slowdowns read_moments slowed",
     "simulate_original": "original_cases",
     "simulate_run": "Played",
@@ -60,6 +66,8 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "LOSSES",
     "Case",
+    "Cell",
+    "Contest",
     "EnergyMeter",
     "EpochReport",
     "Event",
@@ -70,6 +78,7 @@ __all__ = [
     "Optimizing",
     "Played",
     "Replay",
+    "Row",
     "RunLine",
     "Session",
     "Settings",
@@ -81,15 +90,18 @@ __all__ = [
     "TraceWriter",
     "Watts",
     "check_trace",
+    "compare",
     "energy_of",
     "example_of",
     "local_cloud",
+    "made_moments",
     "original_cases",
     "parse_links",
     "parse_optimizing",
     "parse_schedule",
     "parse_slowdowns",
     "parse_watts",
+    "question_of",
     "read_moments",
     "read_trace",
     "replay",

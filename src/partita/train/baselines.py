@@ -35,14 +35,24 @@ def arms_of(
     chain: Chain, profiles: Mapping[str, Profile], link: Link, settings: Settings, **facts: Unpack[Facts]
 ) -> tuple[Arm, ...]:
     """All arms on one link, `auto` last."""
-    asked = question_of(settings, **facts)
+    return arms_asked(chain, profiles, link, question_of(settings, **facts))
+
+
+def arms_asked(chain: Chain, profiles: Mapping[str, Profile], link: Link, asked: Question) -> tuple[Arm, ...]:
+    """The same for a question as it is; `auto` is what it allows."""
     places = {EDGE: profiles[EDGE], CLOUD: profiles[CLOUD]}
     pricing = Pricing.of(chain, places, link, asked)
     raw = replace(asked, codecs_up=("raw",), codecs_down=("raw",))
-    paper = replace(raw, codecs_up=(_PAPER_CODEC,), window=PAPER_WINDOW)
+    # Features are compressed or not, whichever way they go; gradients never are.
+    both, paper = ("raw", _PAPER_CODEC), replace(raw, window=PAPER_WINDOW)
+    paper = replace(paper, codecs_down=both) if asked.inputs_at_cloud else replace(paper, codecs_up=both)
     searched = (
         ("JointDNN", "the best cut, one step after the other, nothing compressed", replace(raw, window=0)),
-        ("paper", f"the best cut, K = {PAPER_WINDOW}, {_PAPER_CODEC} up and raw down", paper),
+        (
+            "paper",
+            f"the best cut, K = {PAPER_WINDOW}, {_PAPER_CODEC} or raw for features, raw for gradients",
+            paper,
+        ),
         ("window only", "the best cut and K, nothing compressed", raw),
         (
             "codecs only",
@@ -64,7 +74,9 @@ def _fixed(chain: Chain, pricing: Pricing) -> list[Arm]:
     """The arms that choose nothing."""
     count, question = len(chain), pricing.question
     found = [Arm("edge only", "the original model, at the edge", _plan(pricing, count))]
-    if not question.min_front:
+    if question.inputs_at_cloud:
+        return found  # the other two give the inputs from the edge
+    if not (question.min_front or question.min_tail):
         found.append(Arm("cloud only", "the inputs go up, and the whole model is there", _plan(pricing, 0)))
     middle = _middle(chain, question)
     if middle is not None:
@@ -80,6 +92,7 @@ def _middle(chain: Chain, question: Question) -> int | None:
         for cut in chain.cuts[1:-1]
         if question.cuttable(cut)
         and cut.position >= question.min_front
+        and len(chain) - cut.position >= question.min_tail
         and set(cut.shared) <= question.constant
     ]
     return min(fine, key=lambda at: (abs(2 * at - len(chain)), at), default=None)

@@ -29,7 +29,7 @@ from ..wire import (
 )
 from .cloud_visitor import Visitor, told
 from .messages import TRAINING, Begin
-from .room import House, Room, run_key
+from .room import Answer, House, Room, run_key
 from .room_limits import MemoryWatch, RoomLimits
 from .room_plan import Data
 
@@ -119,10 +119,10 @@ class CloudServer:
             while True:
                 message, tensors = await self._next(visitor)
                 refusal = await self._admit(visitor, message) if isinstance(message, Begin) else None
-                if refusal is not None:
-                    answer, values = refusal, dict[str, Encoded]()
-                else:
-                    answer, values = await visitor.work(self._workers, message, tensors)
+                found: Answer = (
+                    (refusal, {}) if refusal else await visitor.work(self._workers, message, tensors)
+                )
+                answer, values = found
                 self._tell(name, visitor, message, answer)
                 await _send(connection, answer, values)
         except ConnectionLost:

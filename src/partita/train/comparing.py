@@ -10,15 +10,21 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import mean
+from typing import Self
 
 import torch
 
 from ..errors import PartitaError
-from ..graph import Link, Profile
+from ..graph import Chain, Link, Profile
 from ..plan import Plan
 from ..wire import LinkShape
 from .baselines import Arm, arms_of
 from .child import LocalCloud
+from .holding import Holding
+from .live import facts_of
+from .loading import Batches
+from .opening import Opening, first_weights
+from .planner import Facts
 from .reports import EpochReport
 from .session import Session
 from .settings import Settings
@@ -80,6 +86,34 @@ class Contest:
     threads: int | None = 1
 
 
+@dataclass(frozen=True)
+class Survey:
+    """What is measured once: both ends, and what the planner must know of model and data."""
+
+    chain: Chain
+    profiles: Mapping[str, Profile]
+    facts: Facts
+    settings: Settings
+
+    @classmethod
+    def of(cls, contest: Contest, cloud: LocalCloud) -> Self:
+        """Measure both ends."""
+        opening = Opening(contest.settings, cloud.url, cloud.token, None, {}, None, contest.threads)
+        model = opening.captured(copy.deepcopy(contest.model), contest.data)
+        settings = contest.settings
+        if settings.inputs_private:
+            settings = replace(settings, min_front=max(settings.min_front, first_weights(model)))
+        batch = Batches.of(contest.data, settings, model).first()
+        line, _ = opening.dial(model, None)()
+        try:
+            profiles = opening.measured(model, line, contest.slow)
+        finally:
+            line.close()
+        return cls(
+            model.chain, profiles, facts_of(model, Holding(model, settings), settings, batch), settings
+        )
+
+
 @dataclass
 class _Course:
     """What one arm showed."""
@@ -98,7 +132,7 @@ def compare(
     contest: Contest, cloud: LocalCloud, cells: Sequence[Cell], *, on_row: Callable[[Row], None] | None = None
 ) -> list[Row]:
     """Every arm in every cell."""
-    survey = Survey.of(contest.model, contest.data, contest.settings, cloud, slow=contest.slow)
+    survey = Survey.of(contest, cloud)
     rows = []
     for cell in cells:
         cloud.reshape(cell.shape)
@@ -110,7 +144,7 @@ def compare(
 
 
 def _cell(contest: Contest, cloud: LocalCloud, cell: Cell, survey: Survey) -> Iterator[Row]:
-    arms = arms_of(survey.chain, survey.profiles, cell.link, contest.settings, frozen=survey.frozen)
+    arms = arms_of(survey.chain, survey.profiles, cell.link, survey.settings, **survey.facts)
     for arm in arms:
         if not contest.arms or arm.name in contest.arms:
             yield _arm(contest, cloud, cell, arm, survey.profiles)

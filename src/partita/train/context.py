@@ -16,6 +16,7 @@ from typing import Final
 
 from ..graph import Link
 from ..wire import LinkEstimate
+from .roles import CLOUD
 
 # Of three samples the one between counts, and it is taken over with this time constant: after two seconds of a factor
 # of 4, 3.9 is believed.
@@ -23,12 +24,13 @@ _HICCUP: Final = 3
 _SECONDS: Final = 0.4
 # A place that was not heard of for so long is trusted less and less to be as slow as it was.
 _FRESH, _FADES = 10.0, 20.0
-# A link is probed when nothing was heard of it for so long; in a hurry, to confirm what was just seen.
-_QUIET, _HURRY = 1.5, 0.6
+# A link is probed when nothing was heard of it for so long; in a hurry, to confirm what was just seen. Where steps
+# share it with the probes, less often.
+_QUIET, _HURRY, _BUSY = 1.5, 0.6, 4.0
 # A probe may take up this share of a slow link, but every so often there is one.
-_SHARE, _SELDOM = 0.12, 15.0
+_SHARE, _SELDOM = 0.2, 15.0
 _PROBE_SECONDS: Final = 0.1
-_LEAST_PROBE, _LARGEST_PROBE = 128 << 10, 512 << 10
+_LEAST_PROBE, _LARGEST_PROBE = 96 << 10, 1 << 20
 # Before anything was measured: some link of a home.
 _UNKNOWN: Final = Link(20e6, 20e6, 0.02)
 
@@ -128,5 +130,7 @@ class Context:
         """Whether nothing was heard of the link for so long that it should be measured on purpose."""
         heard = min(reading.at if reading else float("-inf") for reading in (self.up, self.down))
         takes = self.probe_bytes * 8 / min(self.link.up, self.link.down)
-        pause = max(_HURRY if hurry else _QUIET, min(takes / _SHARE, _SELDOM))
+        cloud = self.paces.get(CLOUD)
+        busy = cloud is not None and now - cloud.at < _BUSY
+        pause = max(_HURRY if hurry else _BUSY if busy else _QUIET, min(takes / _SHARE, _SELDOM))
         return now - max(heard, self.probed) >= pause

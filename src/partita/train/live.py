@@ -16,14 +16,14 @@ from typing import Self, final
 from ..engine.torch_model import TorchModel
 from ..errors import PartitaError, SessionMisused
 from ..graph import Link, Profile
-from ..plan import Plan, Ranking
+from ..plan import Plan, Ranking, explain
 from ..wire import LinkEstimate
 from .context import Context
 from .edge import Done
 from .holding import Holding
 from .line import Line
 from .loading import Batch
-from .planner import Facts, Planner, Proposal, explain_start
+from .planner import Facts, Planner, Proposal
 from .settings import Settings
 
 # Probes before the first plan: the first one opens the windows of the connection and does not count.
@@ -92,7 +92,7 @@ class Live:
         """Ready to watch; without a plan the first one is chosen."""
         live = cls(model, settings, around, now)
         if plan is None:
-            live.ranking = live._planner.first(live.link)
+            live.ranking = live._planner.first(_told(live.link))
         else:
             live._planner.begun(plan, now)
         return live
@@ -115,8 +115,8 @@ class Live:
         return self._planner.said
 
     def why(self) -> str:
-        """The ranking in words."""
-        return explain_start(self.ranking) if self.ranking is not None else ""
+        """Why the first plan was chosen, in a sentence or two."""
+        return " ".join(explain(self.ranking).splitlines()[:2]) if self.ranking is not None else ""
 
     def restrict(self, epoch: int, cap: int | None) -> None:
         """From this epoch on, with a window of `cap` at most."""
@@ -163,3 +163,9 @@ class Live:
         probe = self._probe
         error = probe.exception() if probe is not None and probe.done() else None
         return error if isinstance(error, PartitaError) else None
+
+
+def _told(link: Link) -> Link:
+    """A measured link to three digits: nobody measures more."""
+    up, down, rtt = (float(f"{value:.3g}") for value in (link.up, link.down, link.rtt))
+    return Link(up, down, rtt, link.shared)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from ..engine.torch_portable import pack_torch
 from ..graph import Profile, dump, load
 from ..plan import DEFAULT_CODECS
 from ..profile import Effort, measure, measure_codecs
-from ..wire import Encoded, Tls, decode, encode
+from ..run import Reply
+from ..wire import Tls, decode, encode
 from .checkpoints import Checkpoints
 from .line import Line, WireLine, ask
 from .loading import example_of
@@ -86,13 +87,15 @@ class Opening:
     def measured(self, model: TorchModel, line: Line, slow: float) -> dict[str, Profile]:
         """The profiles of both sides: given, kept from an earlier start of this run, or measured now."""
         codecs, batch = codecs_of(self.settings), self.settings.batch
-        found = dict(self.profiles)
+        found = {place: belonging(profile, model) for place, profile in self.profiles.items()}
+        kept = {place: self._kept(model, place) for place in ("edge", "cloud") if place not in found}
+        found |= {place: profile for place, profile in kept.items() if profile is not None}
+        # The cloud measures while this side does.
+        there = None if "cloud" in found else line.post(Measure(line.number(), batch, codecs))
         if "edge" not in found:
-            found["edge"] = self._kept(model, "edge") or profile_here(
-                model, batch, codecs, slow=slow, threads=self.threads
-            )
-        if "cloud" not in found:
-            found["cloud"] = self._kept(model, "cloud") or profile_there(line, batch, codecs)
+            found["edge"] = profile_here(model, batch, codecs, slow=slow, threads=self.threads)
+        if there is not None:
+            found["cloud"] = read_profile(there.result())
         for place, profile in found.items():
             self._keep(model, place, profile)
         return found
@@ -111,6 +114,24 @@ class Opening:
         file = self._file(model, place)
         if file is not None and not file.exists():
             file.write_text(dump(profile))
+
+
+def belonging(profile: Profile, model: TorchModel) -> Profile:
+    """A profile as one of this chain: those of inference have the same stages and another digest."""
+    chain, other = model.chain, model.layout("eval").chain
+    same = [stage.name for stage in chain.stages] == [stage.name for stage in other.stages]
+    if profile.digest == other.digest and same:
+        return replace(profile, digest=chain.digest, model=chain.name)
+    profile.check(chain)
+    return profile
+
+
+def first_weights(model: TorchModel) -> int:
+    """How many first stages to keep so that no input leaves as it is: up to the first one that has weights."""
+    for position, stage in enumerate(model.chain.stages, 1):
+        if any(isinstance(model.book[name], torch.nn.Parameter) for name in stage.params):
+            return position
+    return 1
 
 
 def run_id(folder: Path | None) -> str:
@@ -165,14 +186,8 @@ def profile_here(
     return found.slowed(slow) if slow > 1 else found
 
 
-def profile_there(line: Line, batch: int, codecs: Sequence[str]) -> Profile:
-    """What the model costs in the cloud, measured by itself."""
-    reply = ask(line, Measure(line.number(), batch, tuple(codecs)))
+def read_profile(reply: Reply) -> Profile:
+    """The profile in the cloud's answer."""
     expect(reply.message, Measured)
-    return read_profile(reply.tensors)
-
-
-def read_profile(tensors: Mapping[str, Encoded]) -> Profile:
-    """The profile in an answer."""
-    text = decode(tensors["profile"]).tobytes().decode()
+    text = decode(reply.tensors["profile"]).tobytes().decode()
     return load(Profile, text, name="of the cloud")

@@ -8,6 +8,7 @@ time; every decision is a sentence, also the one to stay.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, TypedDict, Unpack, final
 
@@ -41,10 +42,13 @@ WORTH: Final = 0.05
 _ERROR_WEIGHT: Final = 1.0
 # What moves by less since the last search cannot change much: a move asks for a tenth.
 _MOVED: Final = 0.10
-# Estimates closer together than this are one estimate; after a move the pipeline needs a while to tell the truth.
-_APART, _SETTLING = 0.7, 1.0
+# Estimates closer together than this are one estimate, and one after a longer step is so many: what was slow all that
+# time was seen all that time. After a move the pipeline needs a while to tell the truth.
+_APART, _SETTLING = 0.5, 1.0
 # How long a plan is expected to last before any did.
 FIRST_DWELL: Final = 60.0
+# So many plans are weighed against their moves.
+_TOP: Final = 10
 # Prepare, give, take and commit are each answered.
 _TRIPS: Final = 4
 # What an optimizer keeps of every weight, by its name; sgd keeps as much as it has momentum.
@@ -118,7 +122,7 @@ class Planner:
         self._window, self._cap = settings.window_at(1), settings.max_window
         self._standing: Standing | None = None
         self._searched: tuple[float, ...] | None = None
-        self._looked = float("-inf")
+        self._looked = self._called = float("-inf")
         self._own: tuple[Plan, dict[str, float]] | None = None
         self.said = ""
 
@@ -158,7 +162,7 @@ class Planner:
         """This plan is in force from now on: the first one, or one after a move."""
         before = self._standing
         self._standing = moved(before, plan, now) if before else Standing(plan, now, FIRST_DWELL)
-        self._searched, self._looked = None, now + _SETTLING - _APART
+        self._searched, self._looked, self._called = None, now + _SETTLING - _APART, now
 
     def predicted(self, plan: Plan) -> dict[str, float]:
         """Seconds per step of each place's own work under a plan, if it were as fast as its profile."""
@@ -172,17 +176,19 @@ class Planner:
         """Whether to move to another plan, after one more look at the circumstances; `said` tells why not."""
         if self._standing is None or not _same(self._standing.plan, plan):
             self.begun(plan, now)
+        lasted, self._called = now - self._called, now
         if now - self._looked < _APART:
             return None
         self._looked = now
         if not self._news(context, now):
             return None
         try:
-            ranking = self._best(context, now)
+            pricing, found = self._found(plan, context, now)
         except Infeasible as error:
             self.said = error.problem
             return None
-        return self._weighed(ranking, plan, now)
+        times = 1 + int(min(lasted / _APART, self._rule.confirm))
+        return self._weighed(pricing, found, plan, times, now)
 
     @property
     def hurried(self) -> bool:
@@ -205,27 +211,49 @@ class Planner:
         self._searched = seen
         return True
 
-    def _best(self, context: Context, now: float) -> Ranking:
-        profiles = self._slowed(context, now)
-        return search(self._chain, profiles, context.link, self.question(), limits=self._limits, top=1)
+    def _found(self, plan: Plan, context: Context, now: float) -> tuple[Pricing, list[Plan]]:
+        """The leading plans, and the best one that leaves every weight where it is."""
+        profiles, link, question = self._slowed(context, now), context.link, self.question()
+        ranking = search(self._chain, profiles, link, question, limits=self._limits, top=_TOP)
+        found = [alternative.plan for alternative in ranking.alternatives]
+        if plan.hops and all(other.parts != plan.parts for other in found):
+            near = replace(question, legal=frozenset(plan.cuts))
+            with suppress(Infeasible):
+                here = search(self._chain, profiles, link, near, limits=self._limits, top=_TOP)
+                found += [a.plan for a in here.alternatives if a.plan.parts == plan.parts]
+        return ranking.pricing, found
 
-    def _weighed(self, ranking: Ranking, plan: Plan, now: float) -> Proposal | None:
-        standing, question, pricing = self._standing, ranking.question, ranking.pricing
+    def _weighed(
+        self, pricing: Pricing, found: list[Plan], plan: Plan, times: int, now: float
+    ) -> Proposal | None:
+        standing = self._standing
         if standing is None:  # pragma: no cover - consider sets it
             raise AssertionError(plan)
         present = replace(plan, estimate=pricing.estimate(plan))
-        best = ranking.best
-        cost = move_cost(self._chain, present, best, pricing.link, question)
-        seconds = cost.seconds + _TRIPS * pricing.link.rtt * (cost.bytes_up + cost.bytes_down > 0)
-        cost = replace(cost, seconds=seconds)
-        taken, new = _seconds(present), _seconds(best)
-        offer = Offer(now, taken, best, new, cost.seconds)
         # A plan that has held for long shows that plans last.
         lasting = replace(standing, plan=plan, dwell=max(standing.dwell, now - standing.since))
+        taken = _seconds(present)
+
+        def worth(other: Plan) -> float:
+            saved = lasting.dwell * (1 - _seconds(other) / taken)
+            return saved - (1 + self._rule.margin) * self._move(present, other, pricing).seconds
+
+        # Not the best plan is wanted but the best move; the first of equals is the better plan.
+        best = max(found, key=worth) if taken > 0 else found[0]
+        cost, new = self._move(present, best, pricing), _seconds(best)
+        offer = Offer(now, taken, best, new, cost.seconds)
         decision, after = decide(lasting, offer, self._rule)
+        for _ in range(times - 1):
+            if after.streak and not decision.move:
+                decision, after = decide(after, offer, self._rule)
         self._standing = replace(after, plan=standing.plan, dwell=standing.dwell)
         self.said = _sentence(best, taken, new, pricing.link, decision.reason)
         return Proposal(best, taken, new, cost, self.said) if decision.move else None
+
+    def _move(self, present: Plan, best: Plan, pricing: Pricing) -> Move:
+        cost = move_cost(self._chain, present, best, pricing.link, pricing.question)
+        trips = _TRIPS * pricing.link.rtt if cost.bytes_up + cost.bytes_down else 0.0
+        return replace(cost, seconds=cost.seconds + trips)
 
 
 def question_of(settings: Settings, **facts: Unpack[Facts]) -> Question:

@@ -33,7 +33,7 @@ from .live import Live, Surroundings, facts_of, survey
 from .loading import Batches
 from .losses import Loss, custom_loss, named_loss
 from .losses_graph import pack_loss
-from .opening import Opening
+from .opening import Opening, first_weights
 from .pair import Pair
 from .part import Outcome
 from .rates import parse_schedule
@@ -165,11 +165,18 @@ class Session:
             return self._course
         opening = self._opening
         model = opening.captured(self._given, data)
+        if self._settings.inputs_private:
+            least = max(self._settings.min_front, first_weights(model))
+            self._settings = opening.settings = replace(self._settings, min_front=least)
         batches = Batches.of(data, self._settings, model)
+        # A loader of the user's own has a batch size of its own.
+        self._settings = opening.settings = replace(self._settings, batch=batches.first().size)
         loss, graph = self._loss_of(model, batches)
         dial = opening.dial(model, graph) if opening.cloud else None
         pair = Pair(self._setup(model, loss, batches), model.chain, opening.checkpoints(), dial)
         course = Course(pair, Company(self._settings, self._patience, self._listener, self._meter))
+        normalises = has_normalisation(model)
+        self._notes += [note for note in batches.notes if normalises]
         for note in self._notes:
             course.say("warned", note)
         course.take_up(lambda: self._first_plan(course, batches))

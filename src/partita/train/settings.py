@@ -62,7 +62,8 @@ class Settings:
     `feedback` (going up) and `feedback_down` are what is done about what a codec loses: nothing, a memory of it at the sender (`residual`), a memory
     of the tensor at both ends (`delta`), or the correction of the original paper (`taylor`). `order` is `fixed`, where
     the weights depend on seed and window only, or `eager`, where whatever arrives is used at once. `calm` divides the
-    learning rate of parts with stale gradients by K + 1. `checkpoint` is the number of steps between two checkpoints,
+    learning rate of parts with stale gradients by K + 1. `labels_private` keeps the loss at the edge, `inputs_private`
+    everything up to the first stage that has weights: no input leaves as it is. `checkpoint` is the number of steps between two checkpoints,
     0 for the ends of epochs. `loss` names a loss, or is empty where the caller brings one.
     """
 
@@ -82,6 +83,7 @@ class Settings:
     order: Order = "fixed"
     calm: bool = False
     labels_private: bool = False
+    inputs_private: bool = True
     min_front: int = 0
     checkpoint: int = 0
     guard: bool = True

@@ -13,12 +13,7 @@ from types import MappingProxyType
 from ..graph import Chain, Link, Profile
 from ..plan import Plan, Pricing, Question
 from .roles import CLOUD, EDGE
-from .simulate_flow import Flow, legs_of
 from .simulate_moments import Moment
-from .simulate_world import World
-
-# So many rounds of K + 1 steps fill the pipeline; after as many more the pattern has repeated itself.
-_ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -57,12 +52,5 @@ class Case:
         return Pricing.of(self.chain, self.profiles, link, self.question)
 
     def pace(self, plan: Plan, link: Link) -> float:
-        """Seconds per step of a plan, in the fixed order of the engine, once the pipeline is full."""
-        nominal = self.pricing(replace(link, rtt=0.0, shared=False))
-        flow = Flow(World([Moment(0.0, link)]), legs_of(nominal, plan), 0.0)
-        round_ = plan.window + 1
-        # As many more steps begin as the window holds: what is measured must not be the end of it.
-        last = 2 * _ROUNDS * round_ + plan.window
-        found = (flow.cycle(step, 0, last) for step in range(last + 1))
-        ends = [done.ended for done in found if done is not None]
-        return (ends[2 * _ROUNDS * round_ - 1] - ends[_ROUNDS * round_ - 1]) / (_ROUNDS * round_)
+        """Seconds per step of a plan in the fixed order of the engine, once the pipeline is full."""
+        return self.pricing(link).estimate(plan).seconds

@@ -8,6 +8,7 @@ at a time, and a shared medium one in either direction.
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -35,16 +36,6 @@ class Legs:
     inner: int
     turns: bool
     waits: bool
-
-    @property
-    def edge(self) -> float:
-        """Seconds of the edge in one step."""
-        return self.begin + self.turn + self.finish
-
-    @property
-    def cloud(self) -> float:
-        """Seconds of the cloud in one step."""
-        return sum(self.away)
 
 
 def legs_of(pricing: Pricing, plan: Plan) -> Legs:
@@ -86,7 +77,8 @@ def _delay(visits: list[Visit]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """One step, done. `wait` are the edge's idle seconds in it; rates are what the receiver saw, bytes per second."""
+    """One step, done. `wait` are the edge's idle seconds in it; rates are those last seen on the line by then, bytes
+    per second, None where nothing large has travelled."""
 
     step: int
     began: float
@@ -107,8 +99,6 @@ class _Under:
     edge: float = 0.0
     cloud: float = 0.0
     wait: float = 0.0
-    up: float | None = None
-    down: float | None = None
 
 
 # A shorter message tells nothing of a rate: the session's own bound.
@@ -130,6 +120,10 @@ class Flow:
         self._posted: list[tuple[float, int, int, int, int]] = []
         self._count = 0
         self._latest = now
+        # The last two messages of each direction: start, end and bytes. A later one may not have begun yet.
+        self._seen: dict[int, deque[tuple[float, float, float]]] = {
+            where: deque(maxlen=2) for where in (_UP, _DOWN)
+        }
 
     def cycle(self, step: int, first: int, last: int) -> Finished | None:
         """One turn of the wheel at `step`, of a run from `first` to `last`; the step that it finished."""
@@ -169,9 +163,22 @@ class Flow:
         if self.legs.waits or not self.legs.away:
             del self._under[step]
         self._work(under, self.legs.finish)
-        return Finished(
-            step, under.began, self.now, under.edge, under.cloud, under.wait, under.up, under.down
-        )
+        while self._posted and self._posted[0][0] <= self.now:
+            self._pass()
+        up, down = self._rate(_UP), self._rate(_DOWN)
+        return Finished(step, under.began, self.now, under.edge, under.cloud, under.wait, up, down)
+
+    def _rate(self, where: int) -> float | None:
+        """What the receiver's meter says now: it reports while a long message runs."""
+        for start, end, size in reversed(self._seen[where]):
+            until = min(end, self.now)
+            then, here = self._world.at(start), self._world.at(until)
+            rate = (here.link.up if where == _UP else here.link.down) / 8
+            if then is here and end <= self.now:
+                rate = size / (end - start)
+            if (until - start) * rate >= _MEASURABLE * (1 - 1e-9):
+                return rate
+        return None
 
     def _work(self, under: _Under, seconds: float) -> None:
         end = self._world.worked(EDGE, self.now, seconds)
@@ -203,13 +210,12 @@ class Flow:
         line = "link" if world.at(ready).link.shared else ("up", "", "down")[where]
         start = max(ready, self._free.get(line, ready))
         end = self._free[line] = world.sent(start, size, up=where == _UP)
-        seen = size / (end - start) if size >= _MEASURABLE else None
+        if size:
+            self._seen[where].append((start, end, size))
         there = end + world.trip(end) + legs.delay
         if where == _UP:
-            under.up = seen or under.up
             self._post(there, _AWAY, step, turn)
         else:
-            under.down = seen or under.down
             under.here = self._latest = there
             if turn and not legs.waits:
                 # The edge was done with this step when it sent its slopes.

@@ -11,6 +11,7 @@ from dataclasses import replace
 from math import log
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..graph import Link
 from ..plan import Plan, Question, move_cost, search
@@ -18,11 +19,12 @@ from .simulate_case import Case
 from .simulate_moments import Moment
 from .simulate_run import Fixed, Played, Policy, Scripted
 
+Numbers = NDArray[np.float64]
+
 # Moments whose rates and factors differ by less than this share count as one: nobody would plan anew for it.
 _ALIKE = 0.08
 # So many conditions, those that last longest, are planned for.
 _CONDITIONS = 24
-_NOMINAL = Link(1e9, 1e9)
 
 
 def alike(moment: Moment) -> tuple[int, ...]:
@@ -96,31 +98,44 @@ def oracle(
 def _schedule(
     case: Case, moments: Sequence[Moment], plans: Sequence[Plan], until: float
 ) -> list[tuple[float, Plan]]:
-    """Dynamic programming over the moments: the most steps that can be done until each, by the plan in force."""
+    """Dynamic programming over the moments: the most steps that can be done until each, by the plan in force.
+
+    A move is made just before a moment, while things are as they were, or at it, whichever costs less.
+    """
     spans = lasting(moments, until)
     paces = _paces(case, [moment for moment, _ in spans], plans)
-    up, down = _bytes(case, plans)
-    done = np.zeros(len(plans))
-    chosen = []
-    for at, (moment, seconds) in enumerate(spans):
-        pace = paces[:, at]
-        # From each plan (rows) to each (columns): one step's latency for the drain, then the weights over the link.
-        move = (up * 8 / moment.link.up + down * 8 / moment.link.down) + 2 * moment.link.rtt
-        move += np.array([pace[i] * (plan.window + 1) for i, plan in enumerate(plans)])[:, None]
-        np.fill_diagonal(move, 0.0)
-        if not at:
-            move[:] = 0.0
-        total = done[:, None] + (seconds - move) / pace[None, :]
-        chosen.append(total.argmax(axis=0))
-        done = total.max(axis=0)
+    moves = [_moves(case, moment, plans, paces[:, at]) for at, (moment, _) in enumerate(spans)]
+    done = spans[0][1] / paces[:, 0]
+    chosen, early = [], []
+    for at in range(1, len(spans)):
+        # From each plan (rows) to each (columns), in steps.
+        before = done[:, None] - moves[at - 1] / paces[:, at - 1][:, None] + spans[at][1] / paces[:, at]
+        after = done[:, None] + (spans[at][1] - moves[at]) / paces[:, at]
+        best = np.maximum(before, after)
+        chosen.append(best.argmax(axis=0))
+        early.append(before > after)
+        done = best.max(axis=0)
     path = [int(done.argmax())]
-    for row in reversed(chosen[1:]):
-        path.append(int(row[path[-1]]))
-    path.reverse()
-    return [(moment.at, plans[at]) for (moment, _), at in zip(spans, path, strict=True)]
+    times = []
+    for at in reversed(range(1, len(spans))):
+        old, new = int(chosen[at - 1][path[-1]]), path[-1]
+        times.append(spans[at][0].at - (moves[at - 1][old, new] if early[at - 1][old, new] else 0.0))
+        path.append(old)
+    return list(zip([0.0, *reversed(times)], [plans[at] for at in reversed(path)], strict=True))
 
 
-def _paces(case: Case, moments: Sequence[Moment], plans: Sequence[Plan]) -> np.ndarray:
+def _moves(case: Case, moment: Moment, plans: Sequence[Plan], paces: Numbers) -> Numbers:
+    """Seconds of a move from each plan to each at a moment: the drain, round trips, and the weights over the link."""
+    link, found = moment.link, np.zeros((len(plans), len(plans)))
+    for i, old in enumerate(plans):
+        for j, new in enumerate(plans):
+            if i != j:
+                cost = move_cost(case.chain, old, new, link, case.question)
+                found[i, j] = cost.seconds + 2 * link.rtt + paces[i] * (old.window + 1)
+    return found
+
+
+def _paces(case: Case, moments: Sequence[Moment], plans: Sequence[Plan]) -> Numbers:
     """Seconds per step of each plan at each moment; moments that are alike are reckoned once."""
     known: dict[tuple[int, ...], list[float]] = {}
     for moment in moments:
@@ -128,10 +143,3 @@ def _paces(case: Case, moments: Sequence[Moment], plans: Sequence[Plan]) -> np.n
             there = case.at(moment)
             known[alike(moment)] = [there.pace(plan, moment.link) for plan in plans]
     return np.array([known[alike(moment)] for moment in moments]).T
-
-
-def _bytes(case: Case, plans: Sequence[Plan]) -> tuple[np.ndarray, np.ndarray]:
-    moves = [[move_cost(case.chain, old, new, _NOMINAL, case.question) for new in plans] for old in plans]
-    up = np.array([[move.bytes_up for move in row] for row in moves], dtype=float)
-    down = np.array([[move.bytes_down for move in row] for row in moves], dtype=float)
-    return up, down

@@ -7,12 +7,13 @@ told nothing of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..graph import Link
 from ..plan import Plan
-from .simulate_arms import Arm, arms_of
+from .baselines import Arm
+from .simulate_arms import case_arms, forbidden
 from .simulate_case import Case
 from .simulate_live import Live
 from .simulate_moments import Moment
@@ -26,22 +27,22 @@ LIVE = "auto, live"
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One arm on one link. `seconds` is the time per step, `bottleneck` what is busy longest; None without a plan."""
+    """One arm on one link: `seconds` is the time per step, `bottleneck` what is busy longest in it."""
 
     arm: str
     link: Link
-    plan: Plan | None
-    seconds: float | None
-    bottleneck: str = ""
-    problem: str = ""
+    plan: Plan
+    seconds: float
+    bottleneck: str
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """One case over all links."""
+    """One case over all links. `missing` are the arms that it does not allow, with the reason."""
 
     case: Case
     points: tuple[Point, ...]
+    missing: Mapping[str, str]
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -55,12 +56,11 @@ class Sweep:
 
 def sweep_links(case: Case, links: Sequence[Link]) -> Sweep:
     """All arms of a case on all links."""
-    return Sweep(case, tuple(_point(case, link, arm) for link in links for arm in arms_of(case, link)))
+    points = tuple(_point(case, link, arm) for link in links for arm in case_arms(case, link))
+    return Sweep(case, points, forbidden(case.question))
 
 
 def _point(case: Case, link: Link, arm: Arm) -> Point:
-    if arm.plan is None:
-        return Point(arm.name, link, None, None, problem=arm.what)
     found = case.pricing(link).estimate(arm.plan)
     return Point(arm.name, link, arm.plan, case.pace(arm.plan, link), found.bottleneck)
 
@@ -83,7 +83,7 @@ class Replay:
     case: Case
     moments: tuple[Moment, ...]
     runs: tuple[Played, ...]
-    missing: tuple[tuple[str, str], ...] = ()
+    missing: Mapping[str, str]
 
     @property
     def live(self) -> Played:
@@ -120,14 +120,11 @@ def replay(
     seen = world()
     told.append(run(LIVE, Live(case, seen), seen))
     mean = mean_moment(moments, told[0].seconds)
-    missing, plans = [], [plan for _, plan in told[0].plans]
-    for arm in arms_of(case.at(mean), mean.link):
-        if arm.plan is None:
-            missing.append((arm.name, arm.what))
-            continue
+    plans = [plan for _, plan in told[0].plans]
+    for arm in case_arms(case.at(mean), mean.link):
         plans.append(replace(arm.plan, estimate=None))
         told.append(run(arm.name, Fixed(plans[-1])))
     known = tuple(dict.fromkeys([*plans, *best_plans(case, moments, told[0].seconds)]))
     fixed = best_fixed(run, known)
     told += [fixed, oracle(run, case, moments, known, fixed)]
-    return Replay(case, tuple(moments), tuple(told), tuple(missing))
+    return Replay(case, tuple(moments), tuple(told), forbidden(case.question))

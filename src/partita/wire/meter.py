@@ -14,7 +14,7 @@ from typing import Final, final
 
 __all__ = ["LinkEstimate", "Rate", "ReceiveMeter", "RoundTrip", "Sample"]
 
-# Seconds of transfer that are remembered: one message of 3 s on a link that became slow says it all, while a burst of
+# Seconds that are remembered: one message of 3 s on a link that became slow says it all, while a burst of
 # 1 ms (what TCP hands over after a retransmission) says little.
 _MEMORY_SECONDS: Final = 0.5
 _RECENT_SECONDS: Final = 3.0
@@ -82,6 +82,7 @@ class Rate:
 
     _bytes: float = 0.0
     _seconds: float = 0.0
+    _at: float = 0.0
     _recent: deque[tuple[float, float]] = field(default_factory=deque)
 
     @property
@@ -91,7 +92,10 @@ class Rate:
 
     def add(self, sample: Sample, now: float) -> None:
         """Learn from one burst."""
-        keep = exp(-sample.seconds / _MEMORY_SECONDS)
+        # Time without transfer counts like transfer: a message of 4 ms on a link that became fast must not be weighed
+        # against half a second of a minute ago.
+        keep = exp(-max(sample.seconds, now - self._at) / _MEMORY_SECONDS)
+        self._at = now
         self._bytes = self._bytes * keep + sample.bytes
         self._seconds = self._seconds * keep + sample.seconds
         rate = self._bytes / self._seconds

@@ -5,7 +5,7 @@ from .data_augment import parse_augment
 from .data_set import DataSet, Normalisation
 from .data_torch import as_torch
 from .data_vocabulary import Vocabulary
-from .load import build, resolve
+from .load import build, load_function, resolve
 from .network import Network
 from .reference import FORMS, Reference, parse_reference
 
@@ -18,6 +18,7 @@ __all__ = [
     "Vocabulary",
     "as_torch",
     "build",
+    "load_function",
     "open_data",
     "parse_augment",
     "parse_reference",

@@ -1,7 +1,7 @@
 """Data from disk: a folder, a zip or a file is recognised by what is in it, and its samples are read when asked for.
 
     folders of images, sounds or texts by class    CIFAR's binary files    MNIST's idx files    npz
-    tables of text and label                       plain lines             made:shapes, made:digits, ...
+    tables: texts, numbers, categories             plain lines             made:shapes, made:digits, ...
 
 Rules: what lies there is recognised by its contents, never by the name of the folder alone; a reference that names
 nothing we know says what was found and what is known; torch is not needed, Pillow only for images in files.
@@ -22,9 +22,12 @@ from .data_audio import AudioFiles
 from .data_images import ImageFiles
 from .data_made import PREFIX, Made, open_made
 from .data_recognise import recognise
+from .data_records import Records
 from .data_set import GREY, RGB, DataSet, Normalisation
 from .data_source import Listing, Size, Source, pair
 from .data_split import SEED, Indices, Roll, limited, parse_split, select
+from .data_table import Table
+from .data_table_wanted import Wanted, parse_wanted
 from .data_text import Texts
 from .data_tree import open_data_tree
 from .data_vocabulary import LENGTH, Encoded, Encoder, Vocabulary
@@ -41,17 +44,19 @@ def open_data(  # noqa: PLR0913  # the public door: all but one have defaults
     classes: Sequence[str] | int | None = None,
     skip_broken: bool = False,
     vocabulary: Encoder | Path | str | None = None,
+    label: str | None = None,
 ) -> DataSet:
     """The samples behind a reference.
 
     `split` is train, val or test, or several as `train+val`; what the data leaves open is drawn with `seed`. `size` is
     the height and width of images, the values of a sound, the words of a text. `limit` takes so many samples, even over
     the classes; `classes` takes some, by name in the order given, or the first so many. `skip_broken` leaves out
-    samples that cannot be read. `vocabulary` replaces the one that is built from the training texts.
+    samples that cannot be read. `vocabulary` replaces the one that is built from the training texts. `label` names
+    the column of a table, or the array of an npz, that is to be learnt; more can be said of them behind `?`.
     """
     parse_split(split)
     _check(size, limit, seed)
-    source = _source(str(reference), size)
+    source = _source(str(reference), size, label)
     listing, where = source.listing, source.listing.where
     group = source.group if isinstance(source, AudioFiles) and source.grouped else None
     roll = Roll(listing.labels, source.name, group)
@@ -87,12 +92,16 @@ def _check(size: Size, limit: int | None, seed: int) -> None:
         raise BadReference("; ".join(problems), fix="write numbers from 1 upwards, or leave them away")
 
 
-def _source(reference: str, size: Size) -> Source:
+def _source(reference: str, size: Size, label: str | None) -> Source:
     if reference.startswith(PREFIX):
+        Wanted(label=label or "").refuse(reference)
         name, _, query = reference.removeprefix(PREFIX).partition("?")
         # Numbers behind ? are read as for models.
         return open_made(reference, name, parse_reference(f"made:set?{query}").options, size)
-    place = Path(reference).expanduser()
+    place, query = Path(reference).expanduser(), ""
+    if not place.exists() and "?" in reference:
+        text, _, query = reference.rpartition("?")
+        place = Path(text).expanduser()
     if not place.exists():
         beside = [p.name for p in place.parent.iterdir()] if place.parent.is_dir() else []
         near = get_close_matches(place.name, beside, n=3)
@@ -100,12 +109,16 @@ def _source(reference: str, size: Size) -> Source:
             f"there is no data at {reference!r}",
             fix=f"did you mean {', '.join(near)}?" if near else "give a folder, a file, or made:shapes",
         )
-    return recognise(open_data_tree(place), size)
+    return recognise(open_data_tree(place), size, parse_wanted(query, label))
 
 
 def _chosen(listing: Listing, classes: Sequence[str] | int) -> Listing:
     """A listing of some classes: the others' labels become -1."""
     known = listing.classes
+    if listing.targets is not None:
+        raise BadReference(
+            f"classes: {listing.where} has none: it holds numbers to predict", fix="leave classes away"
+        )
     wanted = known[:classes] if isinstance(classes, int) else tuple(dict.fromkeys(classes))
     if not wanted or (isinstance(classes, int) and not 1 <= classes <= len(known)):
         raise BadReference(
@@ -127,7 +140,7 @@ def _with_listing(source: Source, listing: Listing) -> Source:
     match source:
         case ImageFiles() | AudioFiles():
             return replace(source, filed=replace(source.filed, listing=listing))
-        case Arrays() | Made() | Texts():
+        case Arrays() | Made() | Texts() | Table() | Records():
             return replace(source, listing=listing)
         case _:
             raise AssertionError(source)

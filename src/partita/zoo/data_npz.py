@@ -3,6 +3,7 @@
     images | x | data | samples       with  labels | y | targets | target
     x_train, y_train, x_test, y_test        train_images, train_labels, val_images, ...
     train.npz, val.npz, test.npz            one file a split
+    any other names beside the labels       the inputs of a model that takes several: see `data_records`
 
 Rules: three or four dimensions are images, two are a table; whole numbers other than uint8 are refused as pixels;
 nothing pickled is opened; all that is wrong with a file is told at once.
@@ -10,6 +11,7 @@ nothing pickled is opened; all that is wrong with a file is told at once.
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Any, BinaryIO
@@ -20,7 +22,9 @@ from numpy.typing import NDArray
 from ..errors import BadDocument, PartitaError
 from .data_arrays import Arrays
 from .data_folders import ALIASES
+from .data_records import Records, answers, open_records
 from .data_source import Kind, Listing, Size
+from .data_table_wanted import Wanted
 from .data_tree import LARGEST, Tree
 
 _SAMPLES = ("images", "image", "x", "data", "samples")
@@ -28,31 +32,39 @@ _LABELS = ("labels", "label", "y", "targets", "target")
 _CHANNELS = (1, 3, 4)
 
 
-def open_npz(tree: Tree, names: Sequence[str], size: Size) -> Arrays:
+def open_npz(tree: Tree, names: Sequence[str], size: Size, wanted: Wanted) -> Arrays | Records:
     """The samples of one file, or of a file for each split."""
+    wanted.refuse(tree.where, ("label", "targets", "inputs"))
+    if wanted.inputs or not any(_words(key.lower())[1] in _SAMPLES for key in _keys(tree, names[0])):
+        files = ((name, _of_file(name, len(names)), _arrays(tree, name)) for name in names)
+        return open_records(tree, files, wanted, _LABELS, _words)
     blocks: list[NDArray[Any]] = []
-    labels: list[NDArray[np.int64]] = []
+    labels: list[NDArray[Any]] = []
     origins: list[str] = []
     splits: list[str] = []
     classes: tuple[str, ...] = ()
     for name in names:
-        found = _arrays(tree, name)
+        found = {key.lower(): array for key, array in _arrays(tree, name).items()}
         classes = classes or _classes(found)
-        for split, samples, marks in _pairs(tree, name, found):
+        for split, samples, marks in _pairs(tree, name, found, wanted):
             blocks.append(_channels_first(tree, name, samples))
             labels.append(marks)
             origins.append(f"{name}:{split}" if split else name)
             splits.append(split or _of_file(name, len(names)))
+    targets = np.concatenate(labels) if wanted.targets else None
+    if targets is not None:
+        labels = [np.full(len(marks), -1, np.int64) for marks in labels]
     top = int(max(marks.max() for marks in labels)) + 1
-    _check(tree, blocks, labels, classes, top)
+    _check(tree, blocks, labels if targets is None else (), classes, top)
     kind: Kind = "image" if blocks[0].ndim == 4 else "table"
     of = np.repeat(np.array(splits), [len(block) for block in blocks])
     listing = Listing(
         tree.where if len(names) > 1 else tree.title(names[0]),
         "npz",
-        classes or tuple(str(n) for n in range(top)),
+        () if targets is not None else classes or tuple(str(n) for n in range(top)),
         np.concatenate(labels),
         {split: np.flatnonzero(of == split) for split in sorted(set(splits) - {""})},
+        targets,
     )
     return Arrays(listing, tuple(blocks), tuple(origins), size, kind)
 
@@ -62,7 +74,7 @@ def _arrays(tree: Tree, name: str) -> dict[str, NDArray[Any]]:
     try:
         with _opened(tree, name) as raw, np.load(raw, allow_pickle=False) as file:
             _check_size(title, sum(member.file_size for member in file.zip.infolist()))
-            return {key.lower(): file[key] for key in file.files}
+            return {key: file[key] for key in file.files}
     except PartitaError:
         raise
     except Exception as problem:  # a reader of foreign bytes raises whatever it stumbles over
@@ -72,6 +84,15 @@ def _arrays(tree: Tree, name: str) -> dict[str, NDArray[Any]]:
             ["holds pickled objects" if pickled else f"cannot be read: {str(problem).partition(chr(10))[0]}"],
             fix="store plain arrays with numpy.savez" if pickled else "fetch it again",
         ) from None
+
+
+def _keys(tree: Tree, name: str) -> list[str]:
+    """The names of the arrays; none where the file cannot be read: reading it will say why."""
+    try:
+        with _opened(tree, name) as raw, zipfile.ZipFile(raw) as file:
+            return [member.removesuffix(".npy") for member in file.namelist()] or list(_SAMPLES)
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return list(_SAMPLES)
 
 
 def _check_size(title: str, total: int) -> None:
@@ -87,45 +108,41 @@ def _opened(tree: Tree, name: str) -> BinaryIO:
 
 
 def _pairs(
-    tree: Tree, name: str, found: dict[str, NDArray[Any]]
-) -> list[tuple[str, NDArray[Any], NDArray[np.int64]]]:
-    """Samples and labels, with the split that their names state."""
+    tree: Tree, name: str, found: dict[str, NDArray[Any]], wanted: Wanted
+) -> list[tuple[str, NDArray[Any], NDArray[Any]]]:
+    """Samples and labels or targets, with the split that their names state."""
+    asked = wanted.targets or ((wanted.label,) if wanted.label else ())
+    labels = tuple(word.lower() for word in asked) or _LABELS
     rows, problems = [], []
     for key, samples in found.items():
         split, word = _words(key)
         if word not in _SAMPLES:
             continue
-        mate = next(
-            (k for k in found if _words(k) == (split, _words(k)[1]) and _words(k)[1] in _LABELS), None
-        )
+        mate = next((k for k in found if _words(k)[0] == split and _words(k)[1] in labels), None)
         if mate is None:
             problems.append(f"{key}: there are no labels for it")
             continue
-        marks = found[mate]
-        marks = marks[:, 0] if marks.ndim == 2 and marks.shape[1] == 1 else marks
-        if marks.ndim != 1 or marks.dtype.kind not in "iu":
-            problems.append(f"{mate}: {marks.dtype} {marks.shape} are no labels: one whole number a sample")
-        elif len(marks) != len(samples) or not len(marks):
-            problems.append(f"{mate}: {len(marks)} labels for {len(samples)} samples")
+        marks, problem = answers(found[mate], len(samples), measured=bool(wanted.targets))
+        if problem:
+            problems.append(f"{mate}: {problem}")
         else:
-            rows.append((split, samples, marks.astype(np.int64)))
+            rows.append((split, samples, marks))
     if not rows and not problems:
         problems.append(f"the arrays {', '.join(sorted(found)) or '(none)'} are none that we know")
     if problems:
         raise BadDocument(
             tree.title(name),
             problems,
-            fix="name the arrays images and labels, or x_train, y_train, x_test, y_test",
+            fix="name the arrays images and labels, or x_train, y_train, x_test, y_test; ?targets=y predicts numbers",
         )
     return rows
 
 
 def _words(key: str) -> tuple[str, str]:
     """Split and meaning of an array's name: `x_train` and `train_images` are the train's samples."""
-    words = key.split("_")
-    for word in words:
-        if word in ALIASES and len(words) == 2:
-            return ALIASES[word], next(w for w in words if w != word)
+    for word, rest in (key.partition("_")[::2], key.rpartition("_")[::-2]):
+        if word.lower() in ALIASES and rest:
+            return ALIASES[word.lower()], rest
     return "", key
 
 
@@ -163,14 +180,14 @@ def _floats(samples: NDArray[Any]) -> NDArray[Any]:
 def _check(
     tree: Tree,
     blocks: Sequence[NDArray[Any]],
-    labels: Sequence[NDArray[np.int64]],
+    labels: Sequence[NDArray[Any]],
     classes: Sequence[str],
     top: int,
 ) -> None:
     problems = []
     if len({(block.shape[1:], block.dtype) for block in blocks}) > 1:
         problems.append("the splits hold samples of several shapes or types")
-    if min(int(marks.min()) for marks in labels) < 0:
+    if min((int(marks.min()) for marks in labels), default=0) < 0:
         problems.append("labels: there are negative ones")
     if classes and top > len(classes):
         problems.append(f"labels: {top - 1} is out of range: there are {len(classes)} classes")

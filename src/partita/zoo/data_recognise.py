@@ -17,12 +17,15 @@ from .data_images import SUFFIXES as IMAGES
 from .data_images import ImageFiles
 from .data_npz import open_npz
 from .data_source import Size, Source
-from .data_text import TABLES, is_table, open_lines, open_table, open_texts
+from .data_table import open_table
+from .data_table_rows import is_separated
+from .data_table_wanted import Wanted
+from .data_text import TABLES, open_lines, open_texts
 from .data_tree import Tree
 
 _KNOWN = (
     "give a folder with a sub-folder of images, WAV files or texts for each class (also below train/, val/, test/), "
-    "CIFAR's .bin files, MNIST's idx files, an .npz, a .tsv or .csv of text and label, a .txt, or made:shapes"
+    "CIFAR's .bin files, MNIST's idx files, an .npz, a .tsv or .csv with a label, a .txt, or made:shapes"
 )
 # More files than this beside each other are samples, not documents: their first bytes are not looked at.
 _MANY = 64
@@ -57,27 +60,30 @@ _REFUSED = (
 )
 
 
-def recognise(tree: Tree, size: Size) -> Source:
-    """The samples of a tree."""
+def recognise(tree: Tree, size: Size, wanted: Wanted) -> Source:
+    """The samples of a tree; what is `wanted` of a table or of arrays is refused where there are none."""
     tree = _entered(tree)
     names = tree.top_files
     if not tree.names:
         raise BadReference(f"{tree.where} is empty", fix=_KNOWN)
-    if source := _arrays(tree, size):
+    if source := _arrays(tree, size, wanted):
         return source
-    tables = [n for n in names if n.lower().endswith(TABLES) and is_table(tree, n)]
+    tables = [n for n in names if n.lower().endswith(TABLES) and is_separated(tree, n)]
     if any(_stem(n) in ALIASES for n in tables):
-        return open_table(tree, [n for n in tables if _stem(n) in ALIASES])
+        return open_table(tree, [n for n in tables if _stem(n) in ALIASES], wanted)
     if source := _folders(tree, size):
+        wanted.refuse(tree.where)
         return source
-    return _documents(tree, tables)
+    return _documents(tree, tables, wanted)
 
 
-def _arrays(tree: Tree, size: Size) -> Source | None:
+def _arrays(tree: Tree, size: Size, wanted: Wanted) -> Source | None:
     if is_cifar(tree):
+        wanted.refuse(tree.where)
         return open_cifar(tree, size)
     few = tree.top_files[:_MANY]
     if idx := [n for n in few if is_idx(tree, n)]:
+        wanted.refuse(tree.where)
         return open_idx(tree, idx, size)
     if npz := [n for n in few if n.lower().endswith(".npz")]:
         if len(npz) > 1 and (strange := [n for n in npz if _stem(n) not in ALIASES]):
@@ -85,7 +91,7 @@ def _arrays(tree: Tree, size: Size) -> Source | None:
                 f"{tree.where} holds {len(npz)} npz files, and {strange[0]} names no split",
                 fix="give one of them, or call them train.npz, val.npz and test.npz",
             )
-        return open_npz(tree, npz, size)
+        return open_npz(tree, npz, size, wanted)
     return None
 
 
@@ -112,20 +118,29 @@ def _folders(tree: Tree, size: Size) -> Source | None:
             return open_texts(tree, found)
 
 
-def _documents(tree: Tree, tables: list[str]) -> Source:
+def _documents(tree: Tree, tables: list[str], wanted: Wanted) -> Source:
     """Tables and plain texts that lie here."""
     names = [n for n in tree.top_files[:_MANY] if not n.lower().startswith(("readme", "license"))]
     if len(names) == 1:
         _refuse(tree, names[0])
         if _is_text(tree, names[0]):
-            return open_table(tree, names) if is_table(tree, names[0]) else open_lines(tree, names)
+            return (
+                open_table(tree, names, wanted)
+                if is_separated(tree, names[0])
+                else _lines(tree, names, wanted)
+            )
     if len(tables) == 1:
-        return open_table(tree, tables)
+        return open_table(tree, tables, wanted)
     texts = [n for n in names if n.lower().endswith(".txt") and _stem(n) in ALIASES and _is_text(tree, n)]
     if texts:
-        return open_lines(tree, texts)
+        return _lines(tree, texts, wanted)
     found = ", ".join([*(f"{f}/" for f in tree.top_folders[:4]), *tree.top_files[:4]])
     raise BadReference(f"{tree.where} holds no data that is recognised; it holds {found}, ...", fix=_KNOWN)
+
+
+def _lines(tree: Tree, names: list[str], wanted: Wanted) -> Source:
+    wanted.refuse(tree.where)
+    return open_lines(tree, names)
 
 
 def _refuse(tree: Tree, name: str) -> None:

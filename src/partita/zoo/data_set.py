@@ -20,6 +20,7 @@ from .data_augment import Augment
 from .data_batches import ahead, generator, order
 from .data_source import Kind, Listing, Source
 from .data_split import SEED, Indices, Roll, divided
+from .data_table import Column, Table
 from .data_text import Texts
 from .data_vocabulary import Encoded, Encoder
 
@@ -69,13 +70,15 @@ class DataSet:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, position: int) -> tuple[NDArray[Any], int]:
+    def __getitem__(self, position: int) -> tuple[NDArray[Any], Any]:
         index = self._index(position)
-        return self._prepared(self.source.load(index)[None])[0], int(self.source.listing.labels[index])
+        answer = self._answers(np.array([index]))[0]
+        sample = self._prepared(self.source.load(index)[None])[0]
+        return sample, int(answer) if self.source.listing.targets is None else answer
 
     @property
     def kind(self) -> Kind:
-        """`image`, `audio`, `text` or `table`."""
+        """`image`, `audio`, `text`, `table`, or `record` for samples of several arrays."""
         return self.source.kind
 
     @property
@@ -99,6 +102,17 @@ class DataSet:
         return self.source.listing.labels[self.indices]
 
     @property
+    def targets(self) -> NDArray[Any]:
+        """What is to be learnt of each sample: numbers where the data holds some, else the labels."""
+        return self._answers(self.indices)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of a table file, with the texts behind categories; empty for everything else."""
+        source = self.source.source if isinstance(self.source, _Held) else self.source
+        return source.columns if isinstance(source, Table) else ()
+
+    @property
     def counts(self) -> Mapping[str, int]:
         """How many samples each class has here."""
         found = np.bincount(self.labels[self.labels >= 0], minlength=len(self.classes))
@@ -117,6 +131,8 @@ class DataSet:
         digest = sha256(repr(told).encode())
         digest.update("\n".join(self.names).encode())
         digest.update(np.ascontiguousarray(self.labels).astype("<i8").data)
+        if listing.targets is not None:
+            digest.update(np.ascontiguousarray(self.targets).astype("<f4").data)
         return digest.hexdigest()
 
     @property
@@ -146,12 +162,12 @@ class DataSet:
 
     def measured_normalisation(self, samples: int = 1000) -> Normalisation:
         """Mean and deviation of each channel over samples that lie evenly among these."""
-        if self.kind in ("text", "table"):
+        if self.kind in ("text", "record"):
             raise BadReference(
-                f"{self.kind} data has no channels to normalise", fix="normalise images or sounds"
+                f"{self.kind} data has no channels to normalise", fix="normalise images, sounds or tables"
             )
         chosen = np.unique(np.linspace(0, len(self) - 1, min(samples, len(self))).astype(int))
-        axes = tuple(range(1, len(self.shape))) if self.kind == "image" else None
+        axes = {"image": tuple(range(1, len(self.shape))), "table": ()}.get(self.kind)
         # Sums of squares in 64 bits: the pixels of all samples need not be held at once.
         sums = [
             (loaded.mean(axis=axes), (loaded**2).mean(axis=axes))
@@ -160,6 +176,9 @@ class DataSet:
         ]
         mean, square = (np.atleast_1d(np.mean([pair[n] for pair in sums], axis=0)) for n in (0, 1))
         std = np.sqrt(np.maximum(square - mean**2, 1e-12))
+        if self.kind == "table":
+            # A column that is the same everywhere would turn its smallest change into a large number.
+            std = np.where(std > 1e-6, std, 1.0)
         return Normalisation(tuple(map(float, mean)), tuple(map(float, std)))
 
     def subset(self, positions: Sequence[int] | NDArray[np.int64]) -> DataSet:
@@ -202,30 +221,38 @@ class DataSet:
         shuffle: bool = False,
         augment: Augment | None = None,
         workers: int = 0,
-    ) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
-        """The batches of an epoch, from a step on: samples and labels. The last one may be smaller."""
+    ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """The batches of an epoch, from a step on: samples, and labels or targets. The last one may be smaller."""
         if size < 1 or min(seed, epoch, step) < 0:
             raise BadReference(
                 f"batches of {size}, seed {seed}, epoch {epoch}, step {step}",
                 fix="a batch holds at least 1 sample; seed, epoch and step count from 0",
             )
-        positions = order(len(self), seed, epoch, shuffle=shuffle)
+        positions = self.order(seed, epoch, shuffle=shuffle)
 
-        def make(at: int) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
+        def make(at: int) -> tuple[NDArray[Any], NDArray[Any]] | None:
             chosen = self.indices[positions[at * size : (at + 1) * size]]
             return self._batch(chosen, augment, (seed, epoch, at))
 
         return (found for found in ahead(make, step, -(-len(self) // size), workers) if found is not None)
 
+    def order(self, seed: int = SEED, epoch: int = 0, *, shuffle: bool = False) -> NDArray[np.int64]:
+        """The positions of an epoch, as `batches` walks through them."""
+        return order(len(self), seed, epoch, shuffle=shuffle)
+
     def _batch(
         self, chosen: Indices, augment: Augment | None, place: tuple[int, int, int]
-    ) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
+    ) -> tuple[NDArray[Any], NDArray[Any]] | None:
         loaded = [(sample, index) for index in chosen if (sample := self._try(int(index))) is not None]
         if not loaded:
             return None
         samples = np.stack([sample for sample, _ in loaded])
-        labels = self.source.listing.labels[np.array([index for _, index in loaded])]
-        return self._prepared(samples, augment, place), labels
+        answers = self._answers(np.array([index for _, index in loaded]))
+        return self._prepared(samples, augment, place), answers
+
+    def _answers(self, indices: Indices) -> NDArray[Any]:
+        listing = self.source.listing
+        return listing.labels[indices] if listing.targets is None else listing.targets[indices]
 
     def _try(self, index: int) -> NDArray[Any] | None:
         """A sample; None where it is broken and that is allowed."""
@@ -240,7 +267,7 @@ class DataSet:
     def _prepared(
         self, samples: NDArray[Any], augment: Augment | None = None, place: tuple[int, int, int] = (0, 0, 0)
     ) -> NDArray[Any]:
-        if self.kind == "text":
+        if self.kind in ("text", "record"):
             return samples
         batch = _scaled(samples)
         if augment is not None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..errors import BadDocument
 from .data_split import Indices
 
-Kind = Literal["image", "audio", "text", "table"]
+Kind = Literal["image", "audio", "text", "table", "record"]
 Size = int | tuple[int, int] | None
 _T = TypeVar("_T")
 _TRIES = 32
@@ -25,17 +25,22 @@ _TRIES = 32
 # Compared by identity: arrays have no one truth value.
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """Samples by index: their files or rows, labels, the names of the classes, and the splits that the data brings."""
+    """Samples by index: their files or rows, labels, the names of the classes, and the splits that the data brings.
+
+    `targets` are numbers to predict, one or several a sample; every label is -1 then, and there are no classes.
+    """
 
     where: str
     layout: str
     classes: tuple[str, ...]
     labels: NDArray[np.int64]
     parts: Mapping[str, Indices] = field(default_factory=dict)
+    targets: NDArray[np.float32] | None = None
 
 
 class Source(Protocol):
-    """Samples of one kind. `load` gives uint8 [channels, height, width] for images, int64 ids for text, else float32."""
+    """Samples of one kind. `load` gives uint8 [channels, height, width] for images, int64 ids for text,
+    a structured scalar for records, else float32."""
 
     @property
     def kind(self) -> Kind:

@@ -6,7 +6,6 @@ found by its heading, or by its values where there is none; plain lines carry th
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -18,12 +17,12 @@ from numpy.typing import NDArray
 from ..errors import BadDocument, BadReference
 from .data_folders import ALIASES, Filed
 from .data_source import Kind, Listing
+from .data_table_rows import Faults, read_rows
 from .data_tree import Tree
 
 TABLES = (".tsv", ".csv")
-_TEXTS = ("sentence", "text", "review", "content", "phrase")
-_MARKS = ("label", "sentiment", "class", "target", "polarity")
-_FEW = 5
+TEXTS = ("sentence", "text", "review", "content", "phrase")
+MARKS = ("label", "labels", "sentiment", "class", "target", "polarity", "y")
 # Without a heading, labels are one word each: longer values, or more different ones, are texts.
 _LONGEST_LABEL = 40
 
@@ -77,21 +76,22 @@ def open_lines(tree: Tree, names: Sequence[str]) -> Texts:
     rows = [(f"{name}:{n}", line.strip(), name) for name in names for n, line in _numbered(tree, name)]
     if not rows:
         raise BadReference(f"{tree.title(names[0])} holds no text", fix="give a file with text in it")
-    splits = [_split(name, len(names)) for _, _, name in rows]
-    listing = Listing(_where(tree, names), "lines", (), np.full(len(rows), -1, np.int64), _parts(splits))
+    splits = [split_of(name, len(names)) for _, _, name in rows]
+    listing = Listing(where_of(tree, names), "lines", (), np.full(len(rows), -1, np.int64), parts_of(splits))
     return Texts(listing, tuple(row[0] for row in rows), tuple(row[1] for row in rows))
 
 
-def open_table(tree: Tree, names: Sequence[str]) -> Texts:
-    """Rows of text and label, in one file or a file for each split."""
+def open_sentences(tree: Tree, names: Sequence[str], text: str = "", label: str = "") -> Texts:
+    """Rows of text and label, in one file or a file for each split; the columns by their headings, if given."""
     found: list[tuple[str, str, str, str]] = []
     bare: list[str] = []
     for name in names:
-        rows = _table(tree, name)
+        rows = _table(tree, name, text.lower(), label.lower())
         if rows is None:
             bare.append(name)
             continue
-        found += [(f"{name}:{line}", text, mark, _split(name, len(names))) for line, text, mark in rows]
+        split = split_of(name, len(names))
+        found += [(f"{name}:{line}", words, mark, split) for line, words, mark in rows]
     if not found:
         raise BadDocument(
             tree.title(bare[0]), ["has no column of labels"], fix="head the columns with sentence and label"
@@ -101,61 +101,56 @@ def open_table(tree: Tree, names: Sequence[str]) -> Texts:
     classes = tuple(sorted(marks, key=int)) if whole else tuple(sorted(marks))
     number = {mark: at for at, mark in enumerate(classes)}
     listing = Listing(
-        _where(tree, names),
+        where_of(tree, names),
         "table",
         classes,
         np.array([number[mark] for _, _, mark, _ in found], np.int64),
-        _parts([row[3] for row in found]),
+        parts_of([row[3] for row in found]),
     )
     return Texts(listing, tuple(row[0] for row in found), tuple(row[1] for row in found))
 
 
-def is_table(tree: Tree, name: str) -> bool:
-    """Whether the first line of a text file has two columns: a tab, or commas where the name says so."""
-    head = tree.read(name, 65536).decode("utf-8", "replace").partition("\n")[0]
-    return "\t" in head.strip() or (name.lower().endswith(".csv") and "," in head)
-
-
-def _table(tree: Tree, name: str) -> list[tuple[int, str, str]] | None:
+def _table(tree: Tree, name: str, text_name: str, mark_name: str) -> list[tuple[int, str, str]] | None:
     """Line, text and label of each row; None where the heading states no labels."""
-    lines = _numbered(tree, name)
-    if not lines:
-        raise BadDocument(tree.title(name), ["is empty"], fix="give a file with rows of text and label")
     # Tabs separate without quotes: a sentence may hold a single one.
-    tabs = "\t" in lines[0][1].strip()
-    quoting = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"delimiter": ","}
-    reader = csv.reader((f"{line}\n" for line in tree.text(name).splitlines()), **quoting)
-    rows = [
-        (reader.line_num, [cell.strip() for cell in row]) for row in reader if any(c.strip() for c in row)
-    ]
+    rows = list(read_rows(tree, name, quotes=False))
+    if not rows:
+        raise BadDocument(tree.title(name), ["is empty"], fix="give a file with rows of text and label")
     heading = [cell.lower() for cell in rows[0][1]]
-    text = next((heading.index(w) for w in _TEXTS if w in heading), None)
-    mark = next((heading.index(w) for w in _MARKS if w in heading), None)
+    text = _headed(heading, (text_name,) if text_name else TEXTS)
+    mark = _headed(heading, (mark_name,) if mark_name else MARKS)
+    if text is None and mark is not None and mark_name and len(heading) == 2:
+        text = 1 - mark
     if text is not None:
         if mark is None:
             return None
         rows = rows[1:]
-    else:
-        text, mark = _columns(tree, name, rows)
-    width = max(text, mark) + 1
-    bad = [
-        f"line {line}: "
-        + (
-            "a text or label is empty"
-            if width <= len(row) <= len(heading)
-            else f"{len(row)} columns, not {len(heading)}"
-        )
-        for line, row in rows
-        if not width <= len(row) <= len(heading) or not row[text] or not row[mark]
-    ]
-    if bad or not rows:
-        more = [f"and {len(bad) - _FEW} more rows"] if len(bad) > _FEW else []
+    elif text_name or mark_name:
+        asked = text_name or mark_name
         raise BadDocument(
             tree.title(name),
-            [*bad[:_FEW], *more] or ["has no rows"],
+            [f"has no column of texts headed {asked!r}; it has {', '.join(map(repr, rows[0][1]))}"],
+            fix="name the column of texts with text= and that of labels with label=",
+        )
+    else:
+        text, mark = _columns(tree, name, rows)
+    width, faults = max(text, mark) + 1, Faults()
+    for line, row in rows:
+        if not width <= len(row) <= len(heading):
+            faults.add(f"line {line}: {len(row)} columns, not {len(heading)}")
+        elif not row[text] or not row[mark]:
+            faults.add(f"line {line}: a text or label is empty")
+    if faults or not rows:
+        raise BadDocument(
+            tree.title(name),
+            faults.told or ["has no rows"],
             fix="write sentence, separator, label in each row",
         )
     return [(line, row[text], row[mark]) for line, row in rows]
+
+
+def _headed(heading: Sequence[str], words: Sequence[str]) -> int | None:
+    return next((heading.index(word) for word in words if word in heading), None)
 
 
 def _columns(tree: Tree, name: str, rows: Sequence[tuple[int, list[str]]]) -> tuple[int, int]:
@@ -186,15 +181,17 @@ def _numbered(tree: Tree, name: str) -> list[tuple[int, str]]:
     return [(n, line) for n, line in enumerate(tree.text(name).splitlines(), 1) if line.strip()]
 
 
-def _split(name: str, files: int) -> str:
+def split_of(name: str, files: int) -> str:
     """The split that a file name states; one file alone is not a split of anything."""
     return ALIASES.get(name.rpartition("/")[2].rpartition(".")[0].lower(), "train") if files > 1 else ""
 
 
-def _parts(splits: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+def parts_of(splits: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    """The positions of each split; an empty name is no split."""
     of = np.array(splits)
     return {split: np.flatnonzero(of == split) for split in sorted(set(splits) - {""})}
 
 
-def _where(tree: Tree, names: Sequence[str]) -> str:
+def where_of(tree: Tree, names: Sequence[str]) -> str:
+    """What an error calls one file, or the folder of several."""
     return tree.where if len(names) > 1 else tree.title(names[0])

@@ -1,13 +1,14 @@
 """A data set for torch's DataLoader.
 
-Rules: torch is imported on first use; samples are those of the data set, as tensors; loader processes can have it.
+Rules: torch is imported on first use; samples are those of the data set, as tensors, a record as a dictionary of them;
+loader processes can have it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingExtra
 from .data_set import DataSet
@@ -25,11 +26,13 @@ class TorchData:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
+    def __getitem__(self, position: int) -> tuple[torch.Tensor | dict[str, torch.Tensor], Any]:
         import torch
 
         sample, label = self.dataset[position]
         # A copy: what is mapped from disk or held for others must not be written to.
+        if sample.dtype.names is not None:
+            return {name: torch.tensor(sample[name]) for name in sample.dtype.names}, label
         return torch.tensor(sample), label
 
 

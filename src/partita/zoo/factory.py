@@ -33,11 +33,7 @@ def load_net(parsed: Reference, batch: int, dims: Mapping[str, int]) -> Network:
 def load_factory(parsed: Reference, batch: int, dims: Mapping[str, int]) -> Network:
     """A module from `package.module:factory` or `file.py:factory`."""
     del batch, dims  # a factory gives its own example
-    place = _from_file(parsed) if parsed.form == "file" else _from_package(parsed)
-    found = getattr(place, parsed.attribute, None)
-    if found is None:
-        names = [name for name in vars(place) if not name.startswith("_")]
-        raise refuse(f"{parsed.name!r} has no {parsed.attribute!r}", parsed.attribute, names)
+    found = found_at(parsed)
     if isinstance(found, torch.nn.Module):
         return Network(found)
     if not callable(found):
@@ -46,6 +42,16 @@ def load_factory(parsed: Reference, batch: int, dims: Mapping[str, int]) -> Netw
             fix="name a function that gives an nn.Module",
         )
     return _network(parsed, checked(parsed, lambda: found(**parsed.options)))
+
+
+def found_at(parsed: Reference) -> Any:
+    """What `package.module:name` or `file.py:name` names, whatever it is."""
+    place = _from_file(parsed) if parsed.form == "file" else _from_package(parsed)
+    found = getattr(place, parsed.attribute, None)
+    if found is None:
+        names = [name for name in vars(place) if not name.startswith("_")]
+        raise refuse(f"{parsed.name!r} has no {parsed.attribute!r}", parsed.attribute, names)
+    return found
 
 
 def _from_file(parsed: Reference) -> ModuleType:

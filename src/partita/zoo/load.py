@@ -6,10 +6,11 @@ file says otherwise, so that two processes build the same model; bad references 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from ..engine import Captured
 from ..errors import BadReference, MissingExtra, NotFound
@@ -53,8 +54,9 @@ def build(
     inputs: Sequence[TensorSpec] = (),
     weights: Path | str | None = None,
     seed: int = 0,
+    bare: bool = False,
 ) -> Network:
-    """The module a reference names, with example inputs, not captured yet."""
+    """The module a reference names, with example inputs, not captured yet. `bare` does without the inputs."""
     parsed = parse_reference(reference)
     if parsed.form == "onnx":
         raise BadReference(f"{reference!r} is an ONNX file, which holds no module", fix="use resolve")
@@ -67,7 +69,7 @@ def build(
             from .examples import described
 
             network = described(network, inputs, sizes)
-    if not network.args and not network.kwargs:
+    if not bare and not network.args and not network.kwargs:
         raise BadReference(
             f"{reference!r} gives a module without example inputs",
             fix="describe them, like --input x:float32[1,3,224,224], or let the factory give (module, args)",
@@ -75,6 +77,26 @@ def build(
     if weights is not None:
         _fill(network, Path(weights))
     return network
+
+
+def load_function(reference: str) -> Callable[..., Any]:
+    """The function that `package.module:name` or `file.py:name` names: a loss, say."""
+    parsed = parse_reference(reference)
+    if parsed.form not in ("file", "module"):
+        raise BadReference(
+            f"{reference!r} names no function", fix="write FILE.py:NAME or PACKAGE.MODULE:NAME"
+        )
+    if find_spec("torch") is None:
+        raise MissingExtra("torch", extra="torch", purpose=f"the function {reference!r}")
+    from .factory import found_at
+
+    found = found_at(parsed)
+    if not callable(found):
+        raise BadReference(
+            f"{reference!r} is a {type(found).__name__}, no function", fix="name something that can be called"
+        )
+    function: Callable[..., Any] = found
+    return function
 
 
 def _onnx(parsed: Reference, dims: Mapping[str, int] | None, weights: Path | str | None) -> Captured:

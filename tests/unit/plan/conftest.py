@@ -128,6 +128,13 @@ def _draw_question(draw: Callable[[Any], Any], objective: str) -> Question:
         inputs_at_cloud=inputs_at_cloud,
         alpha=draw(st.sampled_from([0.0, 0.2])),
         beta=draw(st.sampled_from([0.0, 1.0])),
+        worth=draw(st.sampled_from([0.0, 0.0, 0.3])),
+        window=draw(st.sampled_from([None, None, None, 0, 2])),
+        codecs_up=draw(st.sampled_from([None, None, ("int8",)])),
+        codecs_down=draw(st.sampled_from([None, None, ("raw", "half")])),
+        frozen=draw(st.sampled_from([0, 0, 1, 2, 4])),
+        constant=draw(st.sampled_from([frozenset(), frozenset("u"), frozenset("uvw")])),
+        legal=draw(st.sampled_from([None, None, frozenset({1, 3})])),
         joules_per_byte=draw(st.sampled_from([0.0, 1e-3])),
         overhead=draw(st.sampled_from([Overhead(), Overhead(0.01, 0.003, 20, 0.1)])),
         rescore=0,
@@ -170,11 +177,17 @@ def problem() -> Callable[[Callable[[Any], Any], str], SimpleNamespace]:
 def _shapes(chain: Chain, question: Question) -> Iterator[tuple[list[PlacedPart], bool]]:
     """The parts of every plan the question admits; and whether the plan uses the link."""
     count = len(chain)
-    legal = [cut.position for cut in chain.cuts if cut.legal]
+    allowed = {0, count, *(range(count) if question.legal is None else question.legal)}
+    legal = [cut.position for cut in chain.cuts if cut.legal and cut.position in allowed]
     if not question.inputs_at_cloud:
         yield [PlacedPart("edge", 0, count)], False
+    changing = {name for name in chain.params if name not in question.constant}
     for a in legal:
         for b in legal:
+            inside = set(chain.part_params(a, b)) & changing
+            outside = {*chain.part_params(0, a), *chain.part_params(b, count)}
+            if question.mode == "train" and inside & outside:
+                continue
             if a >= b or a < question.min_front or (question.inputs_at_cloud and a):
                 continue
             front = [] if question.inputs_at_cloud else [PlacedPart("edge", 0, a)]
@@ -192,12 +205,18 @@ def every_plan() -> Callable[[Chain, Question], Iterator[Plan]]:
     """Every plan of two places, one by one."""
 
     def make(chain: Chain, question: Question) -> Iterator[Plan]:
-        windows = 0 if question.objective == "latency" else question.max_window
+        windows = range(1 if question.objective == "latency" else question.max_window + 1)
+        if question.window is not None:
+            windows = [question.window]
+        up_codecs, down_codecs = (
+            question.codecs_up or question.codecs,
+            question.codecs_down or question.codecs,
+        )
         for parts, linked in _shapes(chain, question):
-            ways = [(u, d) for u in question.codecs for d in question.codecs] if linked else [("raw", "raw")]
+            ways = [(u, d) for u in up_codecs for d in down_codecs] if linked else [("raw", "raw")]
             for up, down in ways:
                 hops = [Hop(*((up, down) if left.place == "edge" else (down, up))) for left in parts[:-1]]
-                for window in range(windows + 1 if linked else 1):
+                for window in windows if linked else [0]:
                     yield Plan(
                         chain.name,
                         chain.digest,

@@ -65,3 +65,10 @@ def test_the_loss_elsewhere_needs_the_early_answer_there(chain):
     """In training the last part owns the loss, and every output goes to it."""
     one = plan("train", ("edge", 0, 1), ("cloud", 1, 3))
     assert messages(chain, one)[0].coded == ("h0", "early")
+
+
+def test_nobody_wants_gradients_of_what_frozen_stages_make(chain):
+    """The answers come all the same, without these tensors."""
+    two = plan("train", ("edge", 0, 1), ("cloud", 1, 2), ("edge", 2, 3))
+    assert [m.coded for m in messages(chain, two, frozen=1)] == [("h0",), ("h1",), ("h1",), ()]
+    assert [m.coded for m in messages(chain, two, frozen=2)] == [("h0",), ("h1",), (), ()]

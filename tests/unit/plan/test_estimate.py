@@ -35,11 +35,39 @@ def _args(two, plan):
 
 
 def test_a_window_costs_a_replay_and_hides_the_rest(two):
-    """With K=2 the edge computes its forward again, and a step takes what the edge takes, or a little more."""
+    """With K=2 the edge computes its forward again, and a step takes what the edge takes."""
     cost = estimate(*_args(two, cut_at_one(mode="train", window=2)), Link(320, 640, 0.2))
     assert cost.busy["edge compute"] == pytest.approx(4.0, rel=1e-3)
-    assert 4.0 <= cost.seconds < 4.9
-    assert cost.simulated
+    assert cost.seconds == cost.busy["edge compute"]
+    assert not cost.simulated
+
+
+def test_frozen_stages_are_not_replayed_and_get_no_gradients(two):
+    """Two frozen stages: the edge's part of them works forward only, and nothing comes down to it."""
+    cost = estimate(*_args(two, cut_at_one(mode="train", window=2)), Link(320, 640), Question(frozen=2))
+    assert cost.busy["edge compute"] == pytest.approx(1.0, rel=1e-3)
+    assert cost.busy["cloud compute"] == pytest.approx(1.0, rel=1e-3)
+    assert (cost.bytes_up, cost.bytes_down) == (40, 0)
+
+
+def test_a_replay_begins_behind_the_frozen_stages(two):
+    """Of the edge's two stages one is frozen: once forward both, then one forward and backward again."""
+    plan = Plan("toy", "", (PlacedPart("edge", 0, 2), PlacedPart("cloud", 2, 3)), (Hop(),), 2, mode="train")
+    frozen, free = (
+        estimate(*_args(two, plan), Link(320, 640), Question(frozen=count)).busy["edge compute"]
+        for count in (1, 0)
+    )
+    assert (frozen, free) == (pytest.approx(2 + 1 + 2, rel=1e-3), pytest.approx(2 + 2 + 4, rel=1e-3))
+
+
+def test_frozen_weights_have_no_optimizer_and_no_kept_activations(two):
+    """They count once, and of their activations only the worst moment does."""
+    plan = Plan("toy", "", (PlacedPart("edge", 0, 3),), mode="train")
+    args = _args(two, plan)
+    frozen, free = (
+        estimate(*args, Link(320, 640), Question(frozen=count)).memory["edge"] for count in (9, 0)
+    )
+    assert (frozen, free) == (600 + 150, 3 * 600 + 40 + 60 + 110)
 
 
 def test_a_shared_medium_is_one_resource(two):

@@ -85,6 +85,18 @@ def test_a_move_carries_weights_and_drains(line):
     assert str(back) == "400 B up and 0 B down in 3.4s"
 
 
+def test_frozen_weights_move_without_what_an_optimizer_keeps(line):
+    """Of two stages that move up, the frozen one travels once."""
+    chain = line([1, 2, 3, 4])
+    alone = Plan("toy", "", (PlacedPart("edge", 0, 3),), mode="train")
+    far = Plan("toy", "", (PlacedPart("edge", 0, 0), PlacedPart("cloud", 0, 3)), (Hop(),), mode="train")
+    free, frozen = (
+        move_cost(chain, alone, far, Link(8e3, 8e3), Question(optimizer_copies=2, frozen=count)).bytes_up
+        for count in (0, 1)
+    )
+    assert (free, frozen) == (3 * 600, 3 * 600 - 2 * 100)
+
+
 def test_a_rule_of_nonsense_is_refused():
     """Every field below zero is listed."""
     with pytest.raises(BadDocument) as caught:

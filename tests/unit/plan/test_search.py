@@ -147,13 +147,64 @@ def test_private_stages_can_leave_no_plan(case):
 
 
 def test_a_simulated_ranking_is_never_below_its_bound(case):
-    """Where the edge is visited twice, the time per step comes from the simulation."""
+    """Where the edge is visited twice, or the medium is shared, the time per step comes from the simulation."""
+    chain, profiles, link = case
     question = Question(mode="train", max_window=3, codecs=("raw", "int8"))
-    ranking = search(*case, question)
+    ranking = search(chain, profiles, replace(link, shared=True), question)
     assert any(a.estimate.simulated for a in ranking.alternatives)
     for a in ranking.alternatives:
         pricing = ranking.pricing
         assert a.estimate.seconds >= pricing.estimate(a.plan, simulated=False).seconds * (1 - 1e-9)
+
+
+def test_a_window_must_be_worth_it(case):
+    """Training keeps to K = 0 where a window would save less than asked; a fixed K is what it is."""
+    chain, profiles, _ = case
+    question = Question(mode="train", codecs=("raw",), max_window=3)
+    free, dear = (search(chain, profiles, Link(1e5, 1e5), replace(question, worth=w)) for w in (0.0, 9.0))
+    assert (free.best.window > 0, dear.best.window) == (True, 0)
+    fixed = search(chain, profiles, Link(1e5, 1e5), replace(question, window=5))
+    assert {a.plan.window for a in fixed.alternatives if a.plan.hops} == {5}
+    assert all(a.plan.window == 0 for a in fixed.alternatives if not a.plan.hops)
+
+
+def test_training_takes_the_smallest_window_that_saturates(case):
+    """One step less under way costs time, one more saves none."""
+    chain, profiles, _ = case
+    question = Question(mode="train", codecs=("raw",), max_window=9, labels_private=True, min_front=1)
+    ranking = search(chain, profiles, Link(1e5, 1e5, 0.05), question)
+    plan, pace = ranking.best, lambda k: ranking.pricing.estimate(replace(ranking.best, window=k)).seconds
+    assert 0 < plan.window < 9
+    assert pace(plan.window - 1) > pace(plan.window) * 1.005
+    assert pace(9) >= pace(plan.window) * 0.995
+
+
+def test_codecs_can_be_fixed_for_each_way(case):
+    """What is fixed is used whatever it loses; the other way is chosen."""
+    question = Question(mode="train", codecs=("raw", "int8"), codecs_up=("int8",), max_error=0.0)
+    ranking = search(*case, replace(question, min_tail=1))
+    hops = [hop for a in ranking.alternatives for hop in a.plan.hops]
+    assert {(hop.forward, hop.back) for hop in hops} <= {("int8", "raw"), ("raw", "int8")}
+    with pytest.raises(BadDocument, match="fp16"):
+        search(*case, Question(codecs_up=("fp16",)))
+
+
+def test_what_training_changes_is_not_used_at_both_places(profiled):
+    """A weight of the first and the last stage keeps the two together, unless it is constant."""
+    stages = tuple(Stage(f"s{i}", (f"h{i}",), (f"h{i + 1}",), ("tied",) if i != 1 else ()) for i in range(3))
+    tensors = {f"h{i}": TensorSpec(f"h{i}", DType.FLOAT32, ("batch", 10)) for i in range(4)}
+    chain = Chain("toy", "test", stages, tensors, ("h0",), ("h3",), {"tied": 100})
+    profiles = {"edge": profiled(chain, [1.0] * 3), "cloud": profiled(chain, [0.1] * 3)}
+
+    def cuts(**keywords):
+        question = Question(codecs=("raw",), min_front=1, **keywords)
+        ranking = search(chain, profiles, Link(1e5, 1e5), question)
+        return {a.plan.cuts for a in ranking.alternatives}
+
+    assert cuts(mode="train") == {(), (1, 2)}
+    assert (1,) in cuts(mode="train", constant=frozenset({"tied"}))
+    assert (1,) in cuts(mode="infer")
+    assert cuts(mode="infer", legal=frozenset({2})) == {(), (2,)}
 
 
 def test_jitter_adds_one_step_to_a_window_that_is_used(case):

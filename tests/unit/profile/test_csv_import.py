@@ -108,12 +108,26 @@ def test_compress_times_become_seconds_for_each_byte(folder):
 
 
 def test_models_find_their_columns_under_other_names(folder):
-    """`rnn` is `BILSTM`, and a missing compress column only means that no codec is known."""
+    """`rnn` is `BILSTM`."""
     model = import_csv(folder(runtime_rnn="TX2\n0.2\n0.3\n"))["rnn"]
 
     assert model.chain.cut(1).nbytes({"batch": 32}) == pytest.approx(3.13 * 2**20, rel=1e-4)
-    assert model.profiles["TX2"].codecs == {}
-    assert "codec" not in model.profiles["TX2"].source
+
+
+def test_a_network_without_compress_times_takes_those_of_the_others(folder):
+    """A byte costs a device the same in all of them; the profile says so. Without a table no codec is known."""
+    tx2 = import_csv(folder(runtime_rnn="TX2\n0.2\n0.3\n"))["rnn"].profiles["TX2"]
+
+    assert tx2.codecs["int8"].encode == pytest.approx((0.1 + 0.4 + 0.002) / (40.05 * 2**20))
+    assert "a byte of int8 taken to cost what it does in the other networks" in tx2.source
+
+
+def test_without_compress_times_no_codec_is_known(folder):
+    """And the source does not speak of one."""
+    tx2 = import_csv(folder(compresstime=None, compresstimetx2=None))["resnet50"].profiles["TX2"]
+
+    assert tx2.codecs == {}
+    assert "int8" not in tx2.source
 
 
 def test_a_table_of_the_far_side_alone_is_read_too(folder):

@@ -51,7 +51,7 @@ def test_a_burst_after_a_stall_says_little():
     """A rate is bytes over seconds, so that a millisecond at 1 GB/s does not outweigh a second at 1 MB/s."""
     rate = Rate()
     rate.add(Sample(1_000_000, 1.0), 1.0)
-    rate.add(Sample(100_000, 0.0001), 1.1)
+    rate.add(Sample(100_000, 0.0001), 1.0001)
 
     assert rate.smoothed == pytest.approx(1.1e6, rel=0.01)
 
@@ -63,6 +63,15 @@ def test_a_slow_message_says_it_all():
     rate.add(Sample(3_000_000, 3.0), 4.0)
 
     assert rate.smoothed < 1.2e6
+
+
+def test_a_link_that_became_fast_is_known_for_it_after_short_messages():
+    """What a slow link took long ago does not outweigh the few milliseconds that are enough now."""
+    rate = Rate()
+    rate.add(Sample(1_000_000, 1.0), 1.0)
+    rate.add(Sample(250_000, 0.01), 3.0)
+
+    assert rate.smoothed > 9e6
 
 
 def test_the_highest_is_of_the_last_moments():
