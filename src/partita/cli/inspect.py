@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from ..graph import Chain, Cut, dump, print_chain, print_size
 from .files import check_writable, write_text
@@ -28,7 +28,7 @@ def inspect(
     *,
     options: ModelOptions = READ,
     form: Literal["table", "text", "chain"] = "table",
-    output: Path | None = None,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
     json: bool = False,
 ) -> int:
     """Show where a model can be cut, and what crosses each cut.

@@ -21,6 +21,7 @@ from ..train import (
     read_moments,
     replay,
     slowed,
+    slower,
     sweep_links,
 )
 from .files import check_writable, read_text
@@ -123,8 +124,8 @@ def simulate(
     if problems:
         raise BadDocument("train simulate", problems, fix="see `partita train simulate --help`")
     trip, names = parse_seconds(rtt), codec_names(codecs)
-    moments = _moments(trace, slow, trip, shared=shared, seed=seed)
     links = parse_links(bandwidth or SWEEP, rtt=trip, shared=shared) if not trace else ()
+    moments = _moments(trace, slow, trip, shared=shared, seed=seed)
     cases: Sequence[Case]
     if original is not None:
         cases = original_cases(
@@ -137,11 +138,10 @@ def simulate(
                 labels_private=labels_private, min_front=min_front, two_cuts=not one_cut,
             )
         ]  # fmt: skip
+    cases = [slower(case, parse_slowdowns(slow)) for case in cases]
     with screen.progress("simulating") as bar:
         if not trace:
-            at = moments[0]
-            sweeps = [sweep_links(case.at(at), links) for case in cases]
-            show_sweeps(screen, sweeps, output)
+            show_sweeps(screen, [sweep_links(case, links) for case in cases], output)
         else:
             length = Length(epochs, steps)
             replays = [replay(case, moments, length, noise=noise, seed=seed, progress=bar) for case in cases]
@@ -182,12 +182,12 @@ def _problems(  # noqa: PLR0917 - the options of one verb
 
 
 def _moments(trace: str, slow: Sequence[str], rtt: float, *, shared: bool, seed: int) -> tuple[Moment, ...]:
-    """What holds when: one moment only, without a trace."""
+    """What holds when. Who is slow for good is so in the profile, where the planner knows it."""
     if not trace:
-        rows = read_moments("0,1", rtt=rtt, shared=shared)
-    elif trace.startswith("made:"):
+        return ()
+    if trace.startswith("made:"):
         rows = made_moments(trace, rtt=rtt, shared=shared, seed=seed)
     else:
         text = read_text(Path(trace), "trace", fix="write rows of seconds,mbit, or name made:step")
         rows = read_moments(text, name=trace, rtt=rtt, shared=shared)
-    return slowed(rows, parse_slowdowns(slow))
+    return slowed(rows, [found for found in parse_slowdowns(slow) if not found.always])

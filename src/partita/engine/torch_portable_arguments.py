@@ -132,7 +132,11 @@ def too_large(target: Any, given: Given, most: int) -> str:
         total *= asked
     if not makes:
         return ""
-    wanted = (_progression(given) if _is(target, "arange") else total) * _width(given)
+    if _is(target, "arange"):
+        total = _progression(given)
+    elif _is(target, "eye") and "m" not in given:
+        total *= total
+    wanted = total * _width(given)
     return f"asks for {wanted} bytes, where {most} are allowed" if wanted > most else ""
 
 
@@ -195,7 +199,9 @@ def _elements(target: Any, given: Given, tensors: Sequence[torch.Tensor]) -> int
     if name == "repeat_interleave":
         return first.numel() * int(max([1, *_numbers(given.get("repeats"))]))
     if name in ("expand", "broadcast_to"):
-        return int(math.prod(max(1, n) for n in _numbers(given.get("size"))))
+        sizes = [int(n) for n in _numbers(given.get("size"))]
+        kept = [1] * (len(sizes) - first.ndim) + list(first.shape)
+        return math.prod(max(n, own) for n, own in zip(sizes, kept, strict=False))
     if name == "one_hot":
         return first.numel() * int(max([1, *_numbers(given.get("num_classes"))]))
     if "pad" in name:

@@ -40,7 +40,7 @@ special_psi special_round special_sinc special_softmax special_xlog1py special_x
 """
 _CHANCE: Final = """
 alpha_dropout bernoulli dropout exponential feature_alpha_dropout feature_dropout multinomial native_dropout normal
-normal_functional poisson rand rand_like randint randint_like randn randn_like random randperm uniform
+normal_functional poisson rand rand_like randint randint_like randn randn_like randperm uniform
 """
 _REDUCTIONS: Final = """
 all amax amin aminmax any argmax argmin argsort count_nonzero cummax cummin cumprod cumsum cumulative_trapezoid diff
@@ -120,8 +120,8 @@ ALLOWED: Final = frozenset(
 # Overloads that differ from their allowed siblings: packed sequences carry lengths that the kernels trust, and
 # those of TorchScript crash on what its compiler would not have written.
 DENIED: Final = frozenset(
-    ["aten.lstm.data", "aten.gru.data", "aten.rnn_relu.data", "aten.rnn_tanh.data"]
-    + ["aten.to.prim_dtype", "aten.to.prim_device", "aten.to.prim_other"]
+    """aten.lstm.data aten.gru.data aten.rnn_relu.data aten.rnn_tanh.data
+    aten.to.prim_dtype aten.to.prim_device aten.to.prim_other""".split()  # noqa: SIM905  # as the lists above
 )
 
 # What the schema of an allowed operator may speak of: plain values, no storage, stream, pointer or object.

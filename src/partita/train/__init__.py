@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .reports import EpochReport, Event, StepReport
     from .session import Session
     from .settings import Feedback, Optimizing, Settings
-    from .simulate_case import Case
+    from .simulate_case import Case, slower
     from .simulate_links import parse_links
     from .simulate_made import made_moments
     from .simulate_moments import Moment, Slowdown, parse_slowdowns, read_moments, slowed
@@ -42,7 +42,7 @@ _HOMES = {
     "reports": "EpochReport Event StepReport",
     "session": "Session",
     "settings": "Feedback Optimizing Settings",
-    "simulate_case": "Case",
+    "simulate_case": "Case slower",
     "simulate_links": "parse_links",
     "simulate_made": "made_moments",
     "simulate_moments": "Moment Slowdown parse_slowdowns read_moments slowed",
@@ -106,5 +106,6 @@ __all__ = [
     "read_trace",
     "replay",
     "slowed",
+    "slower",
     "sweep_links",
 ]

@@ -22,7 +22,7 @@ from ..plan import Plan
 from ..run import Pace, Reply
 from ..wire import Encoded, decode, encode
 from .holding import Holding
-from .lanes import Lane
+from .lanes import lanes_of
 from .line import Line, Ticket
 from .loading import Batch
 from .losses import Loss
@@ -102,16 +102,7 @@ class EdgeWorker:
         self.front = self._front()
         self.tail = self._tail()
         self._rng_travels = plan.window == 0 and roles.away is not None and self._later_draws()
-        settings = setup.settings
-        up, down = roles.up_hop, roles.down_hop
-        kinds = settings.feedback, settings.feedback_down
-        rows = setup.capacity
-        self.lanes = {
-            "features_up": Lane(up.forward, kinds[0], version=version, capacity=rows),
-            "slopes_down": Lane(up.back, kinds[1], version=version, capacity=rows),
-            "features_down": Lane(down.forward, kinds[1], version=version, capacity=rows),
-            "slopes_up": Lane(down.back, kinds[0], version=version, capacity=rows),
-        }
+        self.lanes = lanes_of(roles, setup.settings, version, setup.capacity)
 
     def _front(self) -> TrainedPart | None:
         span = self.roles.front
@@ -129,7 +120,7 @@ class EdgeWorker:
         wanted = (
             frozenset[str]() if roles.away is None else upstream((*given, *by), self._chain, self._frozen)
         )
-        return holding.part(span, window=0, wanted=wanted, loss=self._setup.loss, passing=by)
+        return holding.part(span, window=self.window, wanted=wanted, loss=self._setup.loss, passing=by)
 
     def _later_draws(self) -> bool:
         spans = [self.roles.away, self.roles.tail]

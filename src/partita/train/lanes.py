@@ -26,9 +26,10 @@ from ..errors import BadDocument, FrameCorrupt
 from ..graph import TensorSpec
 from ..wire import DeltaMemory, Encoded, ResidualMemory, decode, parse_codec
 from .checkpoints_digest import values_digest
-from .settings import Feedback
+from .roles import Roles
+from .settings import Feedback, Settings
 
-__all__ = ["Lane", "memory_bytes"]
+__all__ = ["Lane", "lanes_of", "memory_bytes"]
 
 Ids = NDArray[np.integer[Any]]
 Memory = ResidualMemory | DeltaMemory
@@ -195,6 +196,19 @@ class Lane:
         self._errors[step] = errors
         while len(self._errors) > _MOST_STEPS:
             del self._errors[min(self._errors)]
+
+
+def lanes_of(roles: Roles, settings: Settings, version: int, capacity: int) -> dict[str, Lane]:
+    """The four directions under a plan, built alike on both sides. What `taylor` corrects are features only."""
+    up, down = roles.up_hop, roles.down_hop
+    kinds: tuple[Feedback, Feedback] = settings.feedback, settings.feedback_down
+    slopes: list[Feedback] = ["none" if kind == "taylor" else kind for kind in kinds]
+    return {
+        "features_up": Lane(up.forward, kinds[0], version=version, capacity=capacity),
+        "slopes_down": Lane(up.back, slopes[1], version=version, capacity=capacity),
+        "features_down": Lane(down.forward, kinds[1], version=version, capacity=capacity),
+        "slopes_up": Lane(down.back, slopes[0], version=version, capacity=capacity),
+    }
 
 
 def memory_bytes(specs: Iterable[TensorSpec], sizes: Mapping[str, int], batch: int, capacity: int) -> int:

@@ -3,7 +3,7 @@
     edge                                   cloud
     Prepare(version, plan)           ->    builds the part beside the one in force, says which states it lacks
     Take(names)                      <->   states that the edge will hold and does not own
-    Give(...), Give(..., last)       ->    the states that the cloud lacks, staged
+    Give(...), Give(..., last)       ->    the states that the edge owns and the cloud will hold, staged
     Commit(version, digest)          ->    checks the digest, switches; then the edge loads what it took
 
 Rules: nothing is under way; until the commit is confirmed neither side has changed anything, and a failure is
@@ -60,7 +60,7 @@ def change(
             ask(line, Prepare(line.number(), version, print_plan(plan, full=True))).message, Prepared
         )
         taken = take(line, holding, sorted(mine - owned))
-        given = give(line, holding, version, _lacking(prepared, theirs, owned))
+        given = give(line, holding, version, _due(prepared, theirs, owned))
         digest = state_digest(given) if given else ""
         ask(line, Commit(line.number(), version, digest))
     except PartitaError:
@@ -74,15 +74,15 @@ def change(
     return Moved(sizes[0], sizes[1], perf_counter() - began), everything - theirs
 
 
-def _lacking(prepared: Prepared, theirs: frozenset[str], owned: frozenset[str]) -> list[str]:
-    """What the cloud asks for, refused where it is not the edge's to give."""
+def _due(prepared: Prepared, theirs: frozenset[str], owned: frozenset[str]) -> list[str]:
+    """What the cloud gets: every state that it will hold and the edge owns, whatever old copies it still has."""
     strange = [name for name in prepared.missing if name not in theirs or name not in owned]
     if strange:
         raise ProtocolViolation(
             f"the cloud asks for {', '.join(strange[:5])}, which the edge does not own",
             fix="begin the run again from its last checkpoint",
         )
-    return sorted(prepared.missing)
+    return sorted(theirs & owned)
 
 
 def take(line: Line, holding: Holding, names: list[str]) -> Values:

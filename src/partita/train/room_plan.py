@@ -27,7 +27,7 @@ from ..plan import Plan
 from ..run import Pace
 from ..wire import Encoded, decode, encode
 from .holding import Holding
-from .lanes import Lane
+from .lanes import Lane, lanes_of
 from .losses import GIVEN, Loss
 from .messages import IDS, LABEL, RNG, Examine, Features, Slope, Slopes, Step, Verdict
 from .part import Outcome, TrainedPart
@@ -94,7 +94,7 @@ class InForce:
         wanted = upstream((*given, *by), bench.chain, bench.holding.frozen())
         if not self.owns_loss:
             return bench.holding.part(span, window=self.plan.window, wanted=wanted)
-        return bench.holding.part(span, window=0, wanted=wanted, loss=bench.loss, passing=by)
+        return bench.holding.part(span, window=self.plan.window, wanted=wanted, loss=bench.loss, passing=by)
 
     # -- steps -------------------------------------------------------------------------------------------------------
 
@@ -254,18 +254,7 @@ def checked_lanes(bench: Bench, roles: Roles, version: int) -> dict[str, Lane]:
         raise BadDocument(
             "plan", problems, fix="keep loss and inputs at the edge, or start the cloud with --data"
         )
-    up, down, settings = roles.up_hop, roles.down_hop, bench.settings
-    kinds = settings.feedback, settings.feedback_down
-    codecs = {
-        "features_up": (up.forward, kinds[0]),
-        "slopes_down": (up.back, kinds[1]),
-        "features_down": (down.forward, kinds[1]),
-        "slopes_up": (down.back, kinds[0]),
-    }
-    return {
-        name: Lane(codec, kind, version=version, capacity=bench.capacity)
-        for name, (codec, kind) in codecs.items()
-    }
+    return lanes_of(roles, bench.settings, version, bench.capacity)
 
 
 def states_of(plan: Plan, chain: Chain, holding: Holding) -> tuple[str, ...]:

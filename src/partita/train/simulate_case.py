@@ -6,14 +6,14 @@ each of them is from; a link is modelled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from ..graph import Chain, Link, Profile
 from ..plan import Plan, Pricing, Question
 from .roles import CLOUD, EDGE
-from .simulate_moments import Moment
+from .simulate_moments import Moment, Slowdown
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,7 @@ class Case:
     def at(self, moment: Moment) -> Case:
         """The same with devices as slow as they are at a moment."""
         factors = {EDGE: moment.edge, CLOUD: moment.cloud}
-        if all(factor == 1 for factor in factors.values()):
-            return self
-        slow = {p: profile.slowed(factors[p]) for p, profile in self.profiles.items()}
+        slow = {p: q if factors[p] == 1 else q.slowed(factors[p]) for p, q in self.profiles.items()}
         return replace(self, profiles=slow)
 
     def pricing(self, link: Link) -> Pricing:
@@ -54,3 +52,12 @@ class Case:
     def pace(self, plan: Plan, link: Link) -> float:
         """Seconds per step of a plan in the fixed order of the engine, once the pipeline is full."""
         return self.pricing(link).estimate(plan).seconds
+
+
+def slower(case: Case, slowdowns: Sequence[Slowdown]) -> Case:
+    """A case on other devices: those that are slow for good."""
+    factors = {EDGE: 1.0, CLOUD: 1.0}
+    for slow in slowdowns:
+        if slow.always:
+            factors[slow.place] *= slow.factor
+    return case.at(Moment(0.0, Link(1.0, 1.0), factors[EDGE], factors[CLOUD]))

@@ -48,6 +48,11 @@ class Slowdown:
     since: float = 0.0
     until: float = inf
 
+    @property
+    def always(self) -> bool:
+        """Whether the device is never faster: then it is another device."""
+        return self.since <= 0 and self.until == inf
+
 
 def read_moments(
     text: str, *, name: str = "trace", rtt: float = 0.0, shared: bool = False

@@ -218,7 +218,7 @@ def test_a_mode_that_cannot_be_traced_is_missing_with_its_reason() -> None:
     there = unpack_torch(pack_torch(capture_torch(Fresh(), (torch.randn(2, 3),))))
 
     assert there.part(0, len(there.chain)).forward(there.example())["output"].shape == (3, 3)
-    with pytest.raises(CannotCapture, match="arrived without its train mode: Fresh .*not to be trained"):
+    with pytest.raises(CannotCapture, match=r"arrived without its train mode: Fresh .*not to be trained"):
         there.set_mode("train")
 
 

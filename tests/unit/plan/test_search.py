@@ -39,7 +39,7 @@ def best_of_all(case, every_plan):
 
 
 @pytest.mark.parametrize("objective", get_args(Objective))
-@settings(max_examples=45, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_the_best_plan_equals_that_of_trying_every_plan(data, objective, problem, every_plan):
     """For every objective, mode and limit, no plan that could be named is better than the one found."""

@@ -243,6 +243,7 @@ def test_windows_follow_the_epoch_and_what_a_divergence_allows(chain, profiles):
     planner = Planner(chain, profiles, Settings(window="0,3@2"))
     asked = [planner.question().window]
     planner.restrict(2)
+    planner.restrict(2)
     asked.append(planner.question().window)
     planner.restrict(2, cap=1)
     asked.append(planner.question().window)

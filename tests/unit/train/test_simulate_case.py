@@ -6,7 +6,7 @@ from partita.errors import ProfileMismatch
 from partita.graph import Link
 from partita.plan import PlacedPart, Plan
 from partita.testing.cases import made_case, made_chain, made_profile
-from partita.train import Case
+from partita.train import Case, parse_slowdowns, slower
 from partita.train.simulate_moments import Moment
 
 ALONE = Plan("made", "", (PlacedPart("edge", 0, 4),), (), 0, 10, "train")
@@ -37,3 +37,13 @@ def test_at_a_moment_devices_are_as_slow_as_it_says():
 
     assert case.at(Moment(0.0, link)) is case
     assert case.at(Moment(0.0, link, edge=3.0)).pace(ALONE, link) == pytest.approx(0.9)
+
+
+def test_who_is_slow_for_good_is_another_device():
+    """What lasts for a while is left to the trace; what is not slower keeps its name."""
+    link, slow = Link(1e6, 1e6), parse_slowdowns(["edge=2", "edge=2", "cloud=9@5s"])
+    found = slower(made_case(), slow)
+
+    assert found.pace(ALONE, link) == pytest.approx(1.2)
+    assert found.sources["edge"] == "small x4: modelled: made up, 4 times slower"
+    assert found.sources["cloud"] == "large: made up"
