@@ -19,6 +19,7 @@ from ..wire import LinkShape
 from .app import EXIT_DEFECT
 from .demo_serve import act as serve_act
 from .demo_slice import act
+from .demo_train import act as train_act
 from .files import write_text
 from .inspect import record_lows
 from .model import ModelOptions
@@ -68,10 +69,11 @@ def demo(*, output: Path = Path("out"), json: bool = False) -> int:
         document[name] = [asdict(run) for run in runs]
     sliced = act(screen, MODEL)
     claims += sliced.claims
+    trained = train_act(screen)
     served = serve_act(screen)
-    claims += served.claims
-    equal = equal and sliced.equal and served.equal
-    document |= {"slice": asdict(sliced), "serve": asdict(served)}
+    claims += trained.claims + served.claims
+    equal = equal and sliced.equal and trained.equal and served.equal
+    document |= {"slice": asdict(sliced), "train": asdict(trained), "serve": asdict(served)}
     screen.table(
         "What was shown",
         [Column("claim"), Column("measured", right=True), Column("predicted", right=True)],
@@ -82,7 +84,7 @@ def demo(*, output: Path = Path("out"), json: bool = False) -> int:
         f"the plans as pictures: {output}/exact.html, {output}/compressed.html; all in {seconds:.0f} s"
     )
     screen.say(
-        f"go on with: partita inspect {MODEL}, partita plan --help, partita slice --help, partita doctor"
+        f"go on with: partita inspect {MODEL}, partita plan --help, partita train --help, partita slice --help, partita doctor"
     )
     screen.result({"seconds": seconds, **document})
     return 0 if equal else EXIT_DEFECT

@@ -99,7 +99,7 @@ def compare(
     screen.say(
         f"{len(cells)} links; this side on one core, pretended {cut.slow:g} times slower; the cloud on another"
     )
-    with _pinned() as core, local_cloud(threads=1, cpu=core, link=cells[0].shape) as cloud:
+    with pinned() as core, local_cloud(threads=1, cpu=core, link=cells[0].shape) as cloud:
         rows = compare_all(contest, cloud, cells, on_row=lambda row: _tell(screen, row))
     _show(screen, rows, target)
     if output is not None:
@@ -129,7 +129,7 @@ def _trips(text: str) -> list[float]:
 
 
 @contextmanager
-def _pinned() -> Iterator[int | None]:
+def pinned() -> Iterator[int | None]:
     """This process on one core, and the number of another for the cloud; as it was afterwards."""
     if not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2:
         yield None

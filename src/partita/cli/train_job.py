@@ -1,21 +1,19 @@
 """A training from its order to its end: data opened, model built, steps watched and written down, the end told.
 
-Rules: what is wrong with data and model is said before the cloud is called and before the run folder is begun; every
-report goes to the view and to the trace; stopped at any moment, the same command goes on.
+Rules: what is wrong with data and model is said before the cloud is called and before the run folder is begun; the
+session writes every report down, and the view shows it; stopped at any moment, the same command goes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BadDocument, PlanMismatch, ProfileMismatch, UserError
-from ..graph import Chain, Profile, print_size
-from ..plan import Plan
-from ..train import EpochReport, Event, RunLine, StepReport, Trace, TraceWriter, check_trace, read_trace
+from ..errors import BadDocument, UserError
+from ..graph import Chain, print_size
+from ..train import EpochReport, Event, StepReport, Trace, Tracing, read_trace
 from .render import Column, Screen
 from .train_board import Board, duration
 from .train_options import Order
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from ..train import Session
     from ..zoo import DataSet
 
-Report = StepReport | EpochReport | Event
 TRACE, MODEL = "trace.jsonl", "model.safetensors"
 # Losses that ask for one answer a class.
 _CLASSES = ("cross_entropy", "nll")
@@ -62,8 +59,6 @@ def prepare(order: Order) -> Material:
     data, held = _data(order)
     model = _model(order, data)
     _check_answers(model.chain, data, order)
-    if order.plan is not None:
-        _check_plan(order.plan, model)
     return Material(model, data, held)
 
 
@@ -130,36 +125,6 @@ def _check_answers(chain: Chain, data: DataSet, order: Order) -> None:
         )
 
 
-def _check_plan(plan: Plan, model: TorchModel) -> None:
-    """Plans are often made with the chain of inference, whose stages are the same."""
-    if plan.digest and not _belongs(plan.digest, model):
-        raise PlanMismatch(
-            f"this plan belongs to {plan.model!r} ({plan.digest[:19]}), not to {model.chain.name!r}",
-            fix="plan this model, or leave --plan away and let the planner decide",
-        )
-    replace(plan, digest="").check(model.chain)
-
-
-def _belongs(digest: str, model: TorchModel) -> bool:
-    chain, other = model.chain, model.layout("eval").chain
-    same = [stage.name for stage in chain.stages] == [stage.name for stage in other.stages]
-    return digest == chain.digest or (same and digest == other.digest)
-
-
-def profiles_for(order: Order, model: TorchModel) -> dict[str, Profile]:
-    """The profiles that were given, as those of this chain."""
-    strange = [place for place, taken in order.profiles.items() if not _belongs(taken.digest, model)]
-    if strange:
-        raise ProfileMismatch(
-            f"the profile of {' and of '.join(strange)} is of another model than {order.model}",
-            fix=f"measure it: partita profile {order.model} --backward -o profile.json",
-        )
-    return {
-        place: replace(taken, digest=model.chain.digest, model=model.chain.name)
-        for place, taken in order.profiles.items()
-    }
-
-
 def _train(screen: Screen, order: Order, material: Material, *, quiet: bool) -> Session:
     """Every step of it."""
     import sys
@@ -170,40 +135,20 @@ def _train(screen: Screen, order: Order, material: Material, *, quiet: bool) -> 
         Board(order.settings.epochs, steps), manner_of(sys.stderr, as_json=screen.as_json, quiet=quiet)
     )
     with ExitStack() as stack:
-        profiles = profiles_for(order, material.model)
-        note = _notebook(stack, order, material)
         stack.enter_context(_stoppable(screen, order))
         stack.enter_context(view)
 
         def tell(news: Event | EpochReport) -> None:
-            note(news)
             view.epoch(news) if isinstance(news, EpochReport) else view.event(news)
 
-        session = stack.enter_context(_session(order, material, profiles, tell))
+        session = stack.enter_context(_session(order, material, tell))
         for report in session.train(material.data, held_out=material.held_out, augment=learn.augment):
-            note(report)
             view.step(report)
         session.save(learn.run / MODEL)
     return session
 
 
-def _notebook(stack: ExitStack, order: Order, material: Material) -> Callable[[Report], None]:
-    """Writes reports down. The trace begins with the first: a cloud that does not answer leaves no run behind."""
-    learn, path = order.learn, order.learn.run / TRACE
-    check_trace(path, material.chain.digest)
-    opened: list[TraceWriter] = []
-
-    def note(report: Report) -> None:
-        if not opened:
-            learn.run.mkdir(parents=True, exist_ok=True)
-            writer = TraceWriter(path, _run_line(order, material), rate=learn.trace_rate)
-            opened.append(stack.enter_context(writer))
-        opened[0].add(report)
-
-    return note
-
-
-def _session(order: Order, material: Material, profiles: dict[str, Profile], tell: Any) -> Session:
+def _session(order: Order, material: Material, tell: Any) -> Session:
     from ..train import Session, energy_of
     from ..zoo import load_function
 
@@ -216,13 +161,14 @@ def _session(order: Order, material: Material, profiles: dict[str, Profile], tel
         token=order.token,
         tls=order.tls,
         plan=order.plan,
-        profiles=profiles,
+        profiles=order.profiles,
         folder=learn.run,
         slow=order.cut.slow,
         threads=learn.threads,
         patience=order.cut.patience,
         meter=energy_of(order.watts),
         on_event=tell,
+        trace=Tracing(rate=learn.trace_rate, data=order.data),
     )
 
 
@@ -233,23 +179,6 @@ def _stoppable(screen: Screen, order: Order) -> Iterator[None]:
     except KeyboardInterrupt:
         screen.remark(f"stopped; the same command goes on from the last checkpoint in {order.learn.run}")
         raise
-
-
-def _run_line(order: Order, material: Material) -> RunLine:
-    from .. import __version__
-    from ..profile import this_device
-
-    device = this_device(engine="torch", threads=order.learn.threads)
-    return RunLine(
-        model=order.model,
-        digest=material.chain.digest,
-        settings={**vars(order.settings), "optimizer": str(order.settings.optimizer)},
-        device=f"{device.name}: {device.processor}, {device.runtime}",
-        partita=__version__,
-        plan=str(order.plan) if order.plan is not None else "",
-        data=order.data,
-        began=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
 
 
 def _tell(screen: Screen, order: Order, session: Session) -> None:
@@ -312,4 +241,4 @@ def _row(epoch: EpochReport) -> tuple[str, ...]:
     )
 
 
-__all__ = ["MODEL", "TRACE", "Material", "carry_out", "plans_of", "prepare", "profiles_for"]
+__all__ = ["MODEL", "TRACE", "Material", "carry_out", "plans_of", "prepare"]

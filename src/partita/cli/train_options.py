@@ -352,12 +352,9 @@ def _plan(cut: CutOptions, settings: Settings) -> Plan | None:
         found = read_noun(Plan, Path(cut.plan), fix=fix)
     else:
         found = parse_plan(cut.plan)
-    if settings.labels_private and found.places[-1:] and found.parts[-1].place != "edge":
-        raise BadDocument(
-            "--plan",
-            [f"{found} ends at {found.parts[-1].place!r}, which would see the labels"],
-            fix="end it at the edge, like `... -raw-> edge`, or leave --labels-private away",
-        )
+    from ..train import check_private
+
+    check_private(found, settings)
     return found
 
 

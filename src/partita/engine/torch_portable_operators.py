@@ -119,10 +119,7 @@ ALLOWED: Final = frozenset(
 )
 # Overloads that differ from their allowed siblings: packed sequences carry lengths that the kernels trust, and
 # those of TorchScript crash on what its compiler would not have written.
-DENIED: Final = frozenset(
-    """aten.lstm.data aten.gru.data aten.rnn_relu.data aten.rnn_tanh.data
-    aten.to.prim_dtype aten.to.prim_device aten.to.prim_other""".split()  # noqa: SIM905  # as the lists above
-)
+DENIED: Final = re.compile(r"aten\.(lstm|gru|rnn_relu|rnn_tanh)\.data\Z|aten\.\w+\.prim_")
 
 # What the schema of an allowed operator may speak of: plain values, no storage, stream, pointer or object.
 PLAIN: Final = re.compile(
@@ -213,7 +210,7 @@ def operator_of(name: str) -> Any:
     if name == PICK:
         return operator.getitem
     found = _NAME.match(name)
-    if found is None or name in DENIED:
+    if found is None or DENIED.match(name):
         return None
     packet, overload = found.groups()
     base = packet if packet in ALLOWED else packet.removesuffix("_")

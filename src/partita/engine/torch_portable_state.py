@@ -147,8 +147,13 @@ class PortableOrigin:
                 fix="ask for a smaller batch",
             )
         random = np.random.default_rng(seed)
-        leaves = tuple(_drawn(like, random) for like in likes)
-        return make_up(Signature(None, leaves, tuple(i.name for i in likes)), specs, batch, seed, self.batch)
+        try:
+            leaves = tuple(_drawn(like, random) for like in likes)
+            drawn = Signature(None, leaves, tuple(i.name for i in likes))
+            return make_up(drawn, specs, batch, seed, self.batch)
+        except (ValueError, LookupError, ArithmeticError) as problem:
+            problems = [f"no inputs can be made up after its example: {problem}"]
+            raise BadDocument(f"model {self.name!r}", problems, fix=FIX) from None
 
     def call(
         self,

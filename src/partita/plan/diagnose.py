@@ -74,10 +74,10 @@ def refuse(field: Candidates) -> Infeasible:
 
 def _closest(field: Candidates) -> tuple[_Closest, _Closest | None]:
     """The plan whose worst miss is smallest, and the one with the smallest miss among those that miss one limit."""
-    index, zero = np.arange(len(field.space.a)), np.zeros(1, int)
+    index, least = np.arange(len(field.space.a)), field.windows[:1]
     best: list[tuple[float, Choice, dict[Miss, float]] | None] = [None, None]
-    for up, down in product(range(len(field.options)), repeat=2):
-        _, needs = field.terms(index, np.full(1, up), np.full(1, down), zero)
+    for up, down in product(field.ups.tolist(), field.downs.tolist()):
+        _, needs = field.terms(index, np.full(1, up), np.full(1, down), least)
         ratios = field.ratios(needs, index)
         table = np.array(list(ratios.values()))
         worst, count = table.max(axis=0), (table > 1).sum(axis=0)
@@ -86,7 +86,7 @@ def _closest(field: Candidates) -> tuple[_Closest, _Closest | None]:
             known = best[slot]
             if np.isfinite(values[at]) and (known is None or values[at] < known[0]):
                 over = {miss: float(row[at]) for miss, row in ratios.items() if row[at] > 1}
-                best[slot] = (float(values[at]), Choice(at, up, down, 0, ()), over)
+                best[slot] = (float(values[at]), Choice(at, up, down, int(least[0]), ()), over)
     closest, single = (
         None if found is None else _Closest(found[0], field.plan(found[1]), found[2]) for found in best
     )

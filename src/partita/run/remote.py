@@ -11,6 +11,7 @@ from typing import final
 from ..engine import Array, Learner, Part
 from ..errors import (
     AccessDenied,
+    ConnectionLost,
     DigestMismatch,
     IllegalCut,
     NotFound,
@@ -53,6 +54,7 @@ class Remote:
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
+        self._fail(ConnectionLost("this side hung up before the answer came", fix="connect again"))
         await self._connection.close()
 
     def number(self) -> int:

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from .energy import EnergyMeter, StepEnergy, Watts, energy_of, parse_watts
     from .loading import example_of
     from .losses import LOSSES
-    from .optimizers import parse_optimizing
+    from .notebook import Tracing
+    from .optimizers import optimizing_of, parse_optimizing
     from .planner import question_of
     from .rates import parse_schedule
     from .reports import EpochReport, Event, StepReport
+    from .roles import check_private
     from .session import Session
     from .settings import Feedback, Optimizing, Settings
     from .simulate_case import Case, slower
@@ -36,10 +38,12 @@ _HOMES = {
     "energy": "EnergyMeter StepEnergy Watts energy_of parse_watts",
     "loading": "example_of",
     "losses": "LOSSES",
-    "optimizers": "parse_optimizing",
+    "notebook": "Tracing",
+    "optimizers": "optimizing_of parse_optimizing",
     "planner": "question_of",
     "rates": "parse_schedule",
     "reports": "EpochReport Event StepReport",
+    "roles": "check_private",
     "session": "Session",
     "settings": "Feedback Optimizing Settings",
     "simulate_case": "Case slower",
@@ -88,13 +92,16 @@ __all__ = [
     "Sweep",
     "Trace",
     "TraceWriter",
+    "Tracing",
     "Watts",
+    "check_private",
     "check_trace",
     "compare",
     "energy_of",
     "example_of",
     "local_cloud",
     "made_moments",
+    "optimizing_of",
     "original_cases",
     "parse_links",
     "parse_optimizing",

@@ -8,6 +8,7 @@ plan is changed by both sides or by neither.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import monotonic, sleep
 from typing import final
@@ -90,12 +91,22 @@ class Course:
         self._batches, self._judged = batches, judged
         self._rewind()
         try:
-            while self.standing.epoch <= self.settings.epochs:
+            while not self._home():
                 yield from self._mended()
-            self.pair.gather()
             self.say("ended", f"trained {self.standing.step} steps")
         finally:
             self.pair.worker.forget()
+
+    def _home(self) -> bool:
+        """Whether all epochs are done, and every state is here again."""
+        if self.standing.epoch <= self.settings.epochs:
+            return False
+        try:
+            self.pair.gather()
+        except (ConnectionLost, Unreachable) as error:
+            self._recover(error)
+            return False
+        return True
 
     def windowed(self, plan: Plan) -> Plan:
         """The plan with the window of this epoch, no larger than a divergence allows."""
@@ -103,6 +114,11 @@ class Course:
         window = plan.window if asked is None else asked
         cap = self.standing.cap
         return replace(plan, window=window if cap is None else min(window, cap))
+
+    def restrict(self) -> None:
+        """Tell the planner which windows are left."""
+        if self.live is not None:
+            self.live.restrict(self.standing.epoch, self.standing.cap)
 
     def say(self, what: Happening, said: str) -> None:
         """Tell of something, and remember it."""
@@ -123,9 +139,10 @@ class Course:
     def _mended(self) -> Iterator[StepReport]:
         """One stretch; what goes wrong on it is mended, or raised."""
         try:
-            yield from self._stretch()
-        except _Astray as astray:
-            self._go_astray(astray.alarm)
+            try:
+                yield from self._stretch()
+            except _Astray as astray:
+                self._go_astray(astray.alarm)
         except (ConnectionLost, Unreachable) as error:
             self._recover(error)
 
@@ -143,7 +160,11 @@ class Course:
         )
         for done in steps:
             report, alarm = self._account(done), self._watch(done)
-            yield report
+            try:
+                yield report
+            except GeneratorExit:
+                self._finish_early(steps)
+                raise
             if alarm is not None:
                 raise _Astray(alarm)
             if self.live is not None:
@@ -154,6 +175,14 @@ class Course:
         elif every and self.standing.step % every == 0:
             self._save()
         self._move()
+
+    def _finish_early(self, steps: Iterator[Done]) -> None:
+        """Whoever trains wants no more reports: what both sides have begun is finished all the same."""
+        self._feed = iter(())
+        with suppress(PartitaError):
+            for done in steps:
+                self._account(done)
+            self.pair.worker.drained()
 
     def _batches_until(self, count: int | None) -> Iterator[Batch]:
         given = 0
@@ -216,7 +245,12 @@ class Course:
         proposal = live.taken() if live is not None else None
         if live is None or proposal is None:
             return
-        plan = self.windowed(proposal.plan)
+        self._install(self.windowed(proposal.plan), proposal.reason)
+
+    def _install(self, plan: Plan, reason: str) -> None:
+        """Have both sides take up a plan, if it is another one; where they cannot, both go on with what they have."""
+        if plan == self.pair.worker.plan:
+            return
         try:
             moved = self.pair.install(plan)
         except (ConnectionLost, Unreachable):
@@ -224,10 +258,9 @@ class Course:
         except PartitaError as error:
             self.say("abandoned", f"{plan} was not taken up: {error.problem}")
             return
-        live.moved(plan, monotonic())
-        self.say(
-            "moved", f"{plan}: {proposal.reason}; {_sizes(moved.up, moved.down)} in {moved.seconds:.2f} s"
-        )
+        if self.live is not None:
+            self.live.moved(plan, monotonic())
+        self.say("moved", f"{plan}: {reason}; {_sizes(moved.up, moved.down)} in {moved.seconds:.2f} s")
         self._last = monotonic()
 
     def _end_epoch(self) -> None:
@@ -238,11 +271,9 @@ class Course:
             said = found.loss, found.right / found.count if found.right >= 0 and found.count else None
         report = standing.totals.report(standing.epoch, said)
         self.standing = standing.next_epoch(report)
-        if self.live is not None:
-            self.live.restrict(self.standing.epoch, self.standing.cap)
+        self.restrict()
         plan = self.windowed(pair.worker.plan)
-        if plan != pair.worker.plan:
-            pair.install(plan)
+        self._install(plan, f"K = {plan.window} from epoch {self.standing.epoch} on")
         self._save()
         if self._company.listener is not None:
             self._company.listener(report)
@@ -267,7 +298,8 @@ class Course:
             )
         self.standing = replace(pair.back(), cap=window // 2)
         self._guard = restarted(guard_from(self.standing.guard), window // 2)
-        pair.install(self.windowed(pair.worker.plan))
+        self.restrict()
+        self._install(self.windowed(pair.worker.plan), f"K = {window // 2} after a divergence")
         back = f"back from step {before} to {self.standing.step}, K from {window} to {window // 2}"
         self.say("diverged", f"{alarm.reason}; {back}")
         self._save()
@@ -275,25 +307,25 @@ class Course:
 
     def _recover(self, error: PartitaError) -> None:
         """Find the cloud again, and go back to what both sides have."""
-        pair, patience = self.pair, self._company.patience
-        self.say("lost", f"{error.problem}; trying again for {patience:.0f} s")
+        pair, before = self.pair, self.standing.step
         pair.worker.forget()
         if not pair.saved:
+            self.say("lost", f"{error.problem}; there is no checkpoint to go back to")
             raise error
-        pair.hang_up()
-        self._dial_again(error)
-        before = self.standing.step
-        self.standing = pair.back()
+        self.say("lost", f"{error.problem}; trying again for {self._company.patience:.0f} s")
+        self.standing = self._dialled_again(error)
+        self.restrict()
         self._guard = guard_from(self.standing.guard)
         self.say("back", f"the cloud is there again; from step {before} back to {self.standing.step}")
         self._rewind()
 
-    def _dial_again(self, error: PartitaError) -> None:
+    def _dialled_again(self, error: PartitaError) -> Standing:
         until, pause = monotonic() + self._company.patience, _FIRST_PAUSE
         while True:
+            self.pair.hang_up()
             try:
                 self.pair.connect()
-                return
+                return self.pair.back()
             except (ConnectionLost, Unreachable) as problem:
                 if monotonic() + pause > until:
                     raise problem from error

@@ -118,6 +118,10 @@ class Live:
         """Why the first plan was chosen, in a sentence or two."""
         return " ".join(explain(self.ranking).splitlines()[:2]) if self.ranking is not None else ""
 
+    def predicted(self, plan: Plan, now: float) -> float:
+        """Seconds per step of a plan as things are now."""
+        return self._planner.pricing(self.context, now).estimate(plan).seconds
+
     def restrict(self, epoch: int, cap: int | None) -> None:
         """From this epoch on, with a window of `cap` at most."""
         self._planner.restrict(epoch, cap)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,9 +21,10 @@ from ..engine.torch_model import TorchModel
 from ..engine.torch_portable import pack_torch
 from ..graph import Profile, dump, load
 from ..plan import DEFAULT_CODECS
-from ..profile import Effort, measure, measure_codecs
+from ..profile import Effort, measure, measure_codecs, with_threads
 from ..run import Reply
 from ..wire import Tls, decode, encode
+from .belonging import belonging_profiles
 from .checkpoints import Checkpoints
 from .line import Line, WireLine, ask
 from .loading import example_of
@@ -41,7 +42,7 @@ class Opening:
     """What a session was given, and what it opens with that."""
 
     settings: Settings
-    cloud: str | None
+    cloud: str | Callable[[], Line] | None
     token: str | None
     tls: Tls | None
     profiles: dict[str, Profile]
@@ -53,9 +54,12 @@ class Opening:
         """The model as a chain in train mode; a module is captured with the inputs of the first batch."""
         if isinstance(model, TorchModel):
             model.set_mode("train")
-            return model
-        args, kwargs = example_of(data, model)
-        return capture_torch(model, args, kwargs, mode="train")
+        else:
+            args, kwargs = example_of(data, model)
+            model = capture_torch(model, args, kwargs, mode="train")
+        if self.threads is not None:
+            with_threads(model, self.threads)
+        return model
 
     def checkpoints(self) -> Checkpoints | None:
         """The run's checkpoints, if it has a folder."""
@@ -72,10 +76,10 @@ class Opening:
 
     def dial(self, model: TorchModel, loss: bytes | None) -> Dial:
         """How the cloud is called and told of this run, each time anew."""
-        url, run = self.cloud or "", run_id(self.folder)
+        cloud, run = self.cloud or "", run_id(self.folder)
 
         def call() -> tuple[Line, Begun]:
-            line = WireLine(url, token=self.token, tls=self.tls)
+            line = cloud() if callable(cloud) else WireLine(cloud, token=self.token, tls=self.tls)
             try:
                 return line, greet(line, run, model, self.settings, loss)
             except BaseException:
@@ -87,7 +91,7 @@ class Opening:
     def measured(self, model: TorchModel, line: Line, slow: float) -> dict[str, Profile]:
         """The profiles of both sides: given, kept from an earlier start of this run, or measured now."""
         codecs, batch = codecs_of(self.settings), self.settings.batch
-        found = {place: belonging(profile, model) for place, profile in self.profiles.items()}
+        found = belonging_profiles(self.profiles, model)
         kept = {place: self._kept(model, place) for place in ("edge", "cloud") if place not in found}
         found |= {place: profile for place, profile in kept.items() if profile is not None}
         # The cloud measures while this side does.
@@ -114,16 +118,6 @@ class Opening:
         file = self._file(model, place)
         if file is not None and not file.exists():
             file.write_text(dump(profile))
-
-
-def belonging(profile: Profile, model: TorchModel) -> Profile:
-    """A profile as one of this chain: those of inference have the same stages and another digest."""
-    chain, other = model.chain, model.layout("eval").chain
-    same = [stage.name for stage in chain.stages] == [stage.name for stage in other.stages]
-    if profile.digest == other.digest and same:
-        return replace(profile, digest=chain.digest, model=chain.name)
-    profile.check(chain)
-    return profile
 
 
 def first_weights(model: TorchModel) -> int:

@@ -20,7 +20,7 @@ from .edge import EdgeWorker, Setup
 from .line import Line, ask
 from .messages import Begun, Recall, Save, Saved
 from .moving import Moved, change, expect, take
-from .roles import roles_of
+from .roles import check_private, roles_of
 from .standing import Standing, with_lanes, without_lanes
 
 # Dials the cloud, tells it of the run, and gives the line with what the cloud answered.
@@ -89,6 +89,7 @@ class Pair:
     def install(self, plan: Plan) -> Moved:
         """Put a plan in force on both sides, or leave both as they are."""
         plan.check(self.chain)
+        check_private(plan, self.setup.settings)
         roles, version = roles_of(plan, self.chain), self.version + 1
         self.version = version
         moved = Moved(0, 0, 0.0)
@@ -149,6 +150,8 @@ class Pair:
             document, values = checkpoints.load(step)
             standing = Standing.read(document)
             plan = parse_plan(standing.plan)
+            plan.check(self.chain)
+            check_private(plan, self.setup.settings)
             roles = roles_of(plan, self.chain)
             if roles.away is None or (step in self.cloud_steps and self.setup.line is not None):
                 self._go_back(standing, plan, values)

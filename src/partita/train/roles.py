@@ -16,6 +16,7 @@ from typing import Final, Literal
 from ..errors import BadDocument
 from ..graph import Chain
 from ..plan import Hop, Plan, carried
+from .settings import Settings
 
 EDGE: Final = "edge"
 CLOUD: Final = "cloud"
@@ -82,3 +83,14 @@ def roles_of(plan: Plan, chain: Chain) -> Roles:
         loss_at=EDGE if after else CLOUD,
         inputs_at=EDGE if before else CLOUD,
     )
+
+
+def check_private(plan: Plan, settings: Settings) -> None:
+    """Refuse a plan that would send labels where the loss is to stay at the edge."""
+    last = plan.parts[-1].place if plan.parts else EDGE
+    if settings.labels_private and last != EDGE:
+        raise BadDocument(
+            "plan",
+            [f"{plan} ends at {last!r}, which would see the labels, and the loss is to stay at the edge"],
+            fix="end it at the edge, like `... -raw-> edge`, or do without labels_private",
+        )

@@ -7,6 +7,7 @@ at the end the user's own module has all weights.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -20,8 +21,10 @@ from ..engine.torch_state import save_file
 from ..errors import CannotCapture, SessionMisused
 from ..graph import Profile
 from ..plan import PlacedPart, Plan, Ranking, parse_plan
+from ..profile import use_threads
 from ..run import Pace
 from ..wire import Tls
+from .belonging import belonging_plan, belonging_profiles
 from .course import Company, Course
 from .edge import Setup
 from .energy import EnergyMeter
@@ -29,15 +32,19 @@ from .examining import examine
 from .guard import warning_before
 from .guard_norms import has_normalisation
 from .holding import Holding
+from .line import Line
 from .live import Live, Surroundings, facts_of, survey
 from .loading import Batches
 from .losses import Loss, custom_loss, named_loss
 from .losses_graph import pack_loss
+from .notebook import Notebook, Tracing
 from .opening import Opening, first_weights
+from .optimizers import optimizing_of
 from .pair import Pair
 from .part import Outcome
 from .rates import parse_schedule
 from .reports import EpochReport, Event, StepReport
+from .roles import check_private
 from .settings import Settings
 
 
@@ -46,9 +53,11 @@ class Session:
     """One training. Without `cloud` it is the original model on this machine, in the same engine.
 
     `model` is any module (captured from the first batch) or a captured one; `loss` the name of a loss or any callable
-    of the model's answer and the targets. `plan` fixes what runs where; without it the planner decides and goes on
-    deciding. `folder` keeps the run: a training that was stopped there goes on. `slow` pretends a slower device.
-    `patience` is how long a lost cloud is waited for, in seconds.
+    of the model's answer and the targets. `cloud` is its address, or makes a line to it. `plan` fixes what runs where; without it the planner decides and goes on
+    deciding. `folder` keeps the run: a training that was stopped there goes on, and trace.jsonl there holds every step
+    unless `trace` is False. `optimizer` is one of torch's over the model's parameters, in place of that of the settings:
+    its kind and numbers are taken, each side makes its own. `slow` pretends a slower device. `patience` is how long a
+    lost cloud is waited for, in seconds.
     """
 
     def __init__(  # noqa: PLR0913  # the public door: all but one have defaults
@@ -57,7 +66,7 @@ class Session:
         *,
         loss: str | Callable[[Any, Any], torch.Tensor] = "",
         settings: Settings | None = None,
-        cloud: str | None = None,
+        cloud: str | Callable[[], Line] | None = None,
         token: str | None = None,
         tls: Tls | None = None,
         plan: Plan | str | None = None,
@@ -68,15 +77,24 @@ class Session:
         patience: float = 600.0,
         meter: EnergyMeter | None = None,
         on_event: Callable[[Event | EpochReport], None] | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        trace: bool | Tracing = True,
     ) -> None:
         self._settings = settings or Settings()
-        self._given, self._loss, self._plan = model, loss or self._settings.loss, plan
+        if optimizer is not None:
+            module = model.module if isinstance(model, TorchModel) else model
+            self._settings = replace(self._settings, optimizer=optimizing_of(optimizer, module))
+        self._given, self._loss = model, loss or self._settings.loss
+        self._plan = parse_plan(plan) if isinstance(plan, str) else plan
         where = Path(folder) if folder is not None else None
         self._opening = Opening(self._settings, cloud, token, tls, dict(profiles or {}), where, threads)
         self.pace = Pace(slow)
-        self._patience, self._meter, self._listener = patience, meter, on_event
+        self._patience, self._meter = patience, meter
+        tracing = trace if isinstance(trace, Tracing) else Tracing(wanted=trace)
+        self._notebook = Notebook(where, tracing, on_event)
         self._course: Course | None = None
         self._notes: list[str] = []
+        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         return self
@@ -90,7 +108,9 @@ class Session:
         """Hang up and let go of the run's folder. What was trained stays in the model."""
         if self._course is not None:
             self._course.pair.hang_up()
+        self._notebook.close()
         self._opening.close()
+        self._stack.close()
 
     # -- what the user sees ------------------------------------------------------------------------------------------
 
@@ -145,7 +165,9 @@ class Session:
         course = self._open(data)
         model = self.model
         judged = None if held_out is None else Batches.of(held_out, self._settings, model)
-        yield from course.through(Batches.of(data, self._settings, model, augment=augment), judged)
+        for report in course.through(Batches.of(data, self._settings, model, augment=augment), judged):
+            self._notebook.step(report)
+            yield report
 
     def evaluate(self, data: object) -> Outcome:
         """The mean loss and the right answers over data; nothing is learned."""
@@ -153,9 +175,19 @@ class Session:
         batches = Batches.of(data, self._settings, self.model)
         return examine(course.pair.worker, batches.in_order(), course.pair.line)
 
+    @property
+    def predicted(self) -> float | None:
+        """Seconds per step that the planner expects of the plan in force now; None where it does not plan."""
+        live = self._now.live
+        return live.predicted(self.plan, monotonic()) if live is not None else None
+
+    def gather(self) -> None:
+        """Bring the weights that rest with the cloud into the model here; the cloud keeps its copies."""
+        self._now.pair.gather()
+
     def save(self, path: Path | str) -> None:
         """Write the whole model as safetensors; states that rest with the cloud are fetched first."""
-        self._now.pair.gather()
+        self.gather()
         save_file(Path(path), self.model.book.persistent(), {"model": self.model.chain.digest})
 
     # -- beginning ---------------------------------------------------------------------------------------------------
@@ -165,6 +197,10 @@ class Session:
             return self._course
         opening = self._opening
         model = opening.captured(self._given, data)
+        self._stack.enter_context(use_threads(model, opening.threads))
+        if self._plan is not None:
+            self._plan = belonging_plan(self._plan, model)
+        opening.profiles = belonging_profiles(opening.profiles, model)
         if self._settings.inputs_private:
             least = max(self._settings.min_front, first_weights(model))
             self._settings = opening.settings = replace(self._settings, min_front=least)
@@ -172,9 +208,12 @@ class Session:
         # A loader of the user's own has a batch size of its own.
         self._settings = opening.settings = replace(self._settings, batch=batches.first().size)
         loss, graph = self._loss_of(model, batches)
+        if self._plan is not None:
+            check_private(self._plan, self._settings)
+        self._notebook.open(model.chain, self._settings, self._plan, opening.threads)
         dial = opening.dial(model, graph) if opening.cloud else None
         pair = Pair(self._setup(model, loss, batches), model.chain, opening.checkpoints(), dial)
-        course = Course(pair, Company(self._settings, self._patience, self._listener, self._meter))
+        course = Course(pair, Company(self._settings, self._patience, self._notebook.news, self._meter))
         normalises = has_normalisation(model)
         self._notes += [note for note in batches.notes if normalises]
         for note in self._notes:
@@ -231,8 +270,7 @@ class Session:
         pair = course.pair
         chain = pair.chain
         if self._plan is not None:
-            plan = parse_plan(self._plan) if isinstance(self._plan, str) else self._plan
-            plan = replace(plan, mode="train", model=chain.name, digest=chain.digest, estimate=None)
+            plan = self._plan
         elif pair.line is None:
             alone = (PlacedPart("edge", 0, len(chain)),)
             plan = Plan(chain.name, chain.digest, alone, batch=self._settings.batch, mode="train")

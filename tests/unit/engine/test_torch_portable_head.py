@@ -66,7 +66,7 @@ def test_a_head_beyond_the_bound_is_refused_before_it_is_read() -> None:
     with pytest.raises(FrameTooLarge, match="are allowed"):
         unpack_torch(MARK + VERSION.to_bytes(2, "little") + (LARGEST_HEAD + 1).to_bytes(8, "little"))
     head, _ = part(small(), MOST)
-    with pytest.raises(BadDocument, match="takes .* bytes as data"):
+    with pytest.raises(BadDocument, match=r"takes .* bytes as data"):
         join(msgspec.structs.replace(head, absent="x" * LARGEST_HEAD), ())
 
 
@@ -166,7 +166,7 @@ def attempt(data: bytes) -> None:
         model = unpack_torch(data, most_bytes=MOST)
         model.hold(tuple(model.chain.params))
         values = {
-            s.name: torch.ones(s.bound({n: 3 for n in s.symbols})).numpy()
+            s.name: torch.ones(s.bound(dict.fromkeys(s.symbols, 3))).numpy()
             for s in model.chain.tensors.values()
         }
         part_ = model.part(0, len(model.chain))

@@ -86,7 +86,7 @@ def test_a_part_whose_state_is_not_held_says_so(model: TorchModel) -> None:
     """Running it, reading its state and loading it."""
     part = model.part(0, 1)
     for act in (lambda: part.forward({"x": X.numpy()}), part.state, lambda: part.load_state({})):
-        with pytest.raises(SessionMisused, match="uses 'a.weight', 'a.bias', which are not held here"):
+        with pytest.raises(SessionMisused, match=r"uses 'a\.weight', 'a\.bias', which are not held here"):
             act()
 
 
@@ -128,14 +128,14 @@ def test_constants_of_all_types_come_back(dtype: torch.dtype) -> None:
 def test_what_has_no_bytes_does_not_travel() -> None:
     """Sparse constants and states are refused where they are."""
     with pytest.raises(
-        CannotCapture, match="a constant is a torch.float32 tensor laid out as torch.sparse_coo"
+        CannotCapture, match=r"a constant is a torch\.float32 tensor laid out as torch.sparse_coo"
     ):
         write_constant(torch.eye(2).to_sparse())
     module = nn.Linear(8, 8)
     model = capture_torch(module, (X,))
     module.weight = nn.Parameter(torch.eye(8).to_sparse(), requires_grad=False)
     with pytest.raises(
-        CannotCapture, match="'weight' is a torch.float32 tensor laid out as torch.sparse_coo"
+        CannotCapture, match=r"'weight' is a torch\.float32 tensor laid out as torch.sparse_coo"
     ):
         pack_torch(model)
 

@@ -65,7 +65,7 @@ def test_devices_are_not_written_down() -> None:
     """The graph runs where it is unpacked."""
     here = capture_torch(Calls(lambda x: x + torch.arange(8, device="cpu").to(x.device)), (X,))
 
-    assert b"cpu" not in pack_torch(here)
+    assert pack_torch(here).count(b"cpu") == torch.__version__.count("cpu")
     there = unpack_torch(pack_torch(here), device=torch.device("cpu"))
     assert there.device.type == "cpu"
 

@@ -39,7 +39,7 @@ def best_of_all(case, every_plan):
 
 
 @pytest.mark.parametrize("objective", get_args(Objective))
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=45, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_the_best_plan_equals_that_of_trying_every_plan(data, objective, problem, every_plan):
     """For every objective, mode and limit, no plan that could be named is better than the one found."""
@@ -177,6 +177,15 @@ def test_training_takes_the_smallest_window_that_saturates(case):
     assert 0 < plan.window < 9
     assert pace(plan.window - 1) > pace(plan.window) * 1.005
     assert pace(9) >= pace(plan.window) * 0.995
+
+
+def test_a_fixed_window_that_does_not_fit_is_named(case):
+    """What is missed is missed with the window that was asked for, not with none."""
+    question = Question(mode="train", window=40, inputs_at_cloud=True, labels_private=True)
+    limits = {"cloud": Limits(memory=20_000)}
+    with pytest.raises(Infeasible, match=r"K=40 batch=1 mode=train, misses: memory at cloud takes"):
+        search(*case, question, limits=limits)
+    assert search(*case, replace(question, window=0), limits=limits).best.window == 0
 
 
 def test_codecs_can_be_fixed_for_each_way(case):

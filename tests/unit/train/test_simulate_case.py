@@ -35,7 +35,7 @@ def test_profiles_of_another_model_are_refused():
 def test_at_a_moment_devices_are_as_slow_as_it_says():
     case, link = made_case(), Link(1e6, 1e6)
 
-    assert case.at(Moment(0.0, link)) is case
+    assert case.at(Moment(0.0, link)) == case
     assert case.at(Moment(0.0, link, edge=3.0)).pace(ALONE, link) == pytest.approx(0.9)
 
 
