@@ -223,9 +223,13 @@ def duration(seconds: float) -> str:
 
 def _link(report: StepReport) -> str:
     rates = (("up", report.rate_up), ("down", report.rate_down))
-    words = [f"{name} {rate * 8 / 1e6:.3g} Mbit/s" for name, rate in rates if rate is not None]
+    words = [f"{name} {_rate(rate * 8)}" for name, rate in rates if rate is not None]
     words += [] if report.rtt is None else [f"round trip {milliseconds(report.rtt)}"]
     return ", ".join(words)
+
+
+def _rate(bits: float) -> str:
+    return f"{bits / 1e9:.3g} Gbit/s" if bits >= 1e9 else f"{bits / 1e6:.3g} Mbit/s"
 
 
 def _number(value: float | None) -> str:

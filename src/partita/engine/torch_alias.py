@@ -14,7 +14,7 @@ import torch
 from torch import fx
 
 from ..errors import LimitExceeded
-from .torch_graph import Traced, operator_name, picks
+from .torch_graph import Traced, operator_name, picks, region
 
 Roots = frozenset[fx.Node]
 
@@ -48,6 +48,10 @@ _MAY_RETURN_ARGUMENT = frozenset(
 )
 
 
+# Regions are short: a few operators under `no_grad`.
+_MOST_IN_REGION = 1 << 18
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
     """For every node the storages it may look at, and for every node that writes, the storages it writes to."""
@@ -70,12 +74,16 @@ def follow(traced: Traced, most: int | None = None) -> Memory:
         if written:
             writes[node] = written
         noted += len(seen) + len(written)
-        if most is not None and noted > most:
-            raise LimitExceeded(
-                f"the values of the graph share memory in more than {most} ways",
-                fix="start the cloud with `--model` and the same model",
-            )
+        _check_sharing(noted, most)
     return Memory(roots, writes)
+
+
+def _check_sharing(noted: int, most: int | None) -> None:
+    if most is not None and noted > most:
+        raise LimitExceeded(
+            f"the values of the graph share memory in more than {most} ways",
+            fix="start the cloud with `--model` and the same model",
+        )
 
 
 def _aliased(node: fx.Node) -> Iterator[fx.Node]:
@@ -93,11 +101,33 @@ def _aliased(node: fx.Node) -> Iterator[fx.Node]:
 
 def _written(node: fx.Node) -> Iterator[fx.Node]:
     """The arguments that the operator changes."""
-    if isinstance(node.target, torch._ops.OpOverload):
+    inside = region(node)
+    if inside is not None:
+        graph, operands = inside
+        given = [n for n in graph.nodes if n.op == "placeholder"]
+        changed = _changed(graph, given)
+        yield from (
+            n for n, own in zip(operands, given, strict=False) if own in changed and isinstance(n, fx.Node)
+        )
+    elif isinstance(node.target, torch._ops.OpOverload):
         yield from _annotated(node, written=True)
         if operator_name(node) in ("batch_norm", "instance_norm") and _tracks(node):
             # Running statistics are written without the schema saying so.
             yield from (n for n in node.args[3:5] if isinstance(n, fx.Node))
+
+
+def _changed(graph: fx.Graph, given: Sequence[fx.Node]) -> Roots:
+    """The inputs of a region that it changes in place."""
+    roots: dict[fx.Node, Roots] = {node: frozenset({node}) for node in given}
+    changed: Roots = frozenset()
+    noted = 0
+    for node in graph.nodes:
+        if node.op == "call_function":
+            roots[node] = frozenset().union(*(roots.get(n, frozenset()) for n in _aliased(node)))
+            noted += len(roots[node])
+            _check_sharing(noted, _MOST_IN_REGION)
+            changed = changed.union(*(roots.get(n, frozenset()) for n in _written(node)))
+    return changed
 
 
 def _tracks(node: fx.Node) -> bool:

@@ -146,6 +146,18 @@ def picks(node: fx.Node) -> bool:
     return node.target is operator.getitem
 
 
+def region(node: fx.Node) -> tuple[fx.Graph, tuple[Any, ...]] | None:
+    """What a stretch under `no_grad` or `autocast` runs, and what it is given; None for all other nodes."""
+    if operator_name(node) not in ("wrap_with_set_grad_enabled", "wrap_with_autocast"):
+        return None
+    if not isinstance(node.target, torch._ops.HigherOrderOperator):
+        target: Any = node.target  # one that arrived as data
+        return target.graph, node.args[target.switches :]
+    place = next(i for i, a in enumerate(node.args) if isinstance(a, fx.Node) and a.op == "get_attr")
+    body: Any = node.args[place]
+    return getattr(body.graph.owning_module, body.target).graph, node.args[place + 1 :]
+
+
 def operator_name(node: fx.Node) -> str:
     """The short name of an operator: `conv2d`, `add`, `cond`."""
     target = node.target

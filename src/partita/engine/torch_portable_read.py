@@ -154,7 +154,7 @@ class Reader:
             made.append(self._node(graph, row, made, depth + 1))
         graph.output(tuple(self._arg(a, made, 0) for a in body.outputs))
         again = _Rewritten(body, self._head.operators)
-        return REGIONS[name](again, Steps(graph, self._most))
+        return REGIONS[name](again, graph, Steps(graph, self._most))
 
     def _arg(self, arg: Arg, before: Sequence[fx.Node], depth: int) -> Any:
         if isinstance(arg, Ref):

@@ -10,18 +10,19 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
+from torch import fx
 
 
 class _Region:
-    """Takes its switches first, then what its steps read. `body` is the data it came from."""
+    """Takes its switches first, then what its steps read. `body` is the data it came from, `graph` the same as nodes."""
 
     name = ""
     switches = 0
     # As torch calls its own: who follows gradients looks at the name.
     __name__ = ""
 
-    def __init__(self, body: Any, steps: Callable[..., tuple[Any, ...]]) -> None:
-        self.body, self._steps = body, steps
+    def __init__(self, body: Any, graph: fx.Graph, steps: Callable[..., tuple[Any, ...]]) -> None:
+        self.body, self.graph, self._steps = body, graph, steps
 
     def __call__(self, *given: Any) -> tuple[Any, ...]:
         with self._under(*given[: self.switches]):

@@ -112,9 +112,9 @@ def guarded(node: fx.Node, most: int) -> Callable[..., Any]:
         return target  # type: ignore[no-any-return]  # a function of ours
     name = target._schema.name.removeprefix("aten::")
     counts = any(_is_size(a) for a in node.all_input_nodes)
-    if counts or may_grow(target) or name in GUARDS or name in _UNWRITTEN:
+    if counts or name in GUARDS or name in _UNWRITTEN:
         return _checked(target, name, most)
-    return target
+    return _watched(target, most) if may_grow(target) else target
 
 
 def _is_size(node: fx.Node) -> bool:
@@ -125,16 +125,33 @@ def _is_size(node: fx.Node) -> bool:
     return node.op == "call_function"
 
 
+def _watched(target: Any, most: int) -> Callable[..., Any]:
+    """For operators whose numbers are written out, and were judged when the graph arrived: their tensors only."""
+    pointwise = torch.Tag.pointwise in target.tags
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        shapes = {a.shape for a in args if isinstance(a, torch.Tensor)} if pointwise else ()
+        if len(shapes) != 1 or kwargs:
+            _judge(target, grown(target, named(target, args, kwargs)[0], most))
+        return target(*args, **kwargs)
+
+    return run
+
+
+def _judge(target: Any, problem: str) -> None:
+    if problem:
+        raise LimitExceeded(
+            f"operator {target} {problem}", fix="use smaller batches, or a cloud that allows more"
+        )
+
+
 def _checked(target: Any, name: str, most: int) -> Callable[..., Any]:
     defaults = {a.name: a.default_value for a in target._schema.arguments if a.has_default_value()}
     guard = GUARDS.get(name)
 
     def run(*args: Any, **kwargs: Any) -> Any:
         given, _ = named(target, args, kwargs)
-        if problem := too_large(target, given, most) or grown(target, given, most):
-            raise LimitExceeded(
-                f"operator {target} {problem}", fix="use smaller batches, or a cloud that allows more"
-            )
+        _judge(target, too_large(target, given, most) or grown(target, given, most))
         if guard is not None and (problem := guard(name, defaults | given)):
             raise ValueError(f"operator {target} {problem}")
         made = target(*args, **kwargs)

@@ -131,7 +131,7 @@ class Bench:
         longer = [Span(self.spans[a].start, self.spans[b - 1].stop) for a, b in groups]
         wanted = list(dict.fromkeys([self.whole, *longer, *self.spans]))
         samples = self._rounds(taken.batch, work, wanted, values)
-        found = {span: timing(row) for span, row in zip(wanted, samples, strict=True)}
+        found = {span: timing(row, self.effort.quantile) for span, row in zip(wanted, samples, strict=True)}
         alone = [found[span].median for span in self.spans]
         together = [found[span].median for span in longer]
         total = found[self.whole]

@@ -43,7 +43,7 @@ def measure_codec_pairs(
     if not jobs:
         return {}
     samples = run_rounds(jobs, effort, effort.clock() + effort.budget)
-    costs = [timing(row).median / array.nbytes for row in samples]
+    costs = [timing(row, effort.quantile).median / array.nbytes for row in samples]
     return {name: CodecCost(costs[2 * at], costs[2 * at + 1]) for at, name in enumerate(pairs)}
 
 

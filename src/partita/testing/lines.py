@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import final
 
 from ..errors import ConnectionLost, PartitaError
+from ..run import Reply
 from ..train.line import DirectLine, Line, Ticket
 from ..train.room import Room
 from ..wire import Encoded, LinkEstimate, Message, Stats
 
-__all__ = ["Exchange", "Tampering", "TamperedLine", "around"]
+__all__ = ["Exchange", "TamperedLine", "Tampering", "around"]
 
 Fault = Callable[[Message], PartitaError | None]
 
@@ -90,11 +91,15 @@ class TamperedLine:
             return ticket
         seconds = late()
 
-        def deliver() -> object:
+        def deliver() -> Reply:
             time.sleep(seconds)
             return ticket.result()
 
-        return self._deliverer.submit(deliver)  # type: ignore[return-value]  # it gives what the ticket gives
+        return self._deliverer.submit(deliver)
+
+    def withdraw(self, message: Message, ticket: Ticket) -> bool:
+        """As the line below; what is late here was answered there."""
+        return self._line.withdraw(message, ticket)
 
     def probe(self, size: int = 256 << 10) -> Future[LinkEstimate]:
         """That of the line below."""

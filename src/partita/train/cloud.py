@@ -125,10 +125,11 @@ class CloudServer:
                 answer, values = found
                 self._tell(name, visitor, message, answer)
                 await _send(connection, answer, values)
-        except ConnectionLost:
-            pass
-        except PartitaError:
-            if not visitor.taken_over:
+        except PartitaError as error:
+            if visitor.taken_over:
+                # Whatever else would end the session would make the other side come back.
+                await connection.close("taken-over", TAKEN_OVER)
+            elif not isinstance(error, ConnectionLost):
                 raise
         finally:
             self._leave(visitor)

@@ -12,7 +12,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from typing import final
 
-from ..errors import PartitaError
+from ..errors import PartitaError, SessionMisused
 from ..wire import Connection, Encoded, Failed, Message
 from .messages import Begin, Begun, Commit, Prepare, Recall, Save
 from .room import Answer, Room
@@ -28,10 +28,11 @@ class Visitor:
         self.taken_over = False
         self.connection = connection
         self._job: asyncio.Future[Answer] | None = None
-        self._closing: asyncio.Task[None] | None = None
 
     async def work(self, workers: Executor, message: Message, tensors: Mapping[str, Encoded]) -> Answer:
         """Have a message answered by a worker."""
+        if self.taken_over:
+            raise SessionMisused("this visit is over", fix="open another connection")
         loop = asyncio.get_running_loop()
         self._job = loop.run_in_executor(workers, self.room.answer, message, tensors)
         # Shielded: a thread that computes is not stopped by whoever stops waiting for it.
@@ -42,7 +43,7 @@ class Visitor:
         self.taken_over = True
         await self._settled()
         self.room.end(why)
-        self._closing = asyncio.create_task(self.connection.close("taken-over", why))
+        self._goodbye = asyncio.create_task(self.connection.close("taken-over", why))
 
     def end(self, why: str) -> None:
         """Free the room, as soon as nothing is computed in it."""

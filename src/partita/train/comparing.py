@@ -1,33 +1,36 @@
 """The same training under every baseline, over links of every kind: real steps, two processes, one machine.
 
 Rules: every arm of a cell runs over the same link, from the same weights, on the same batches; profiles are measured
-once; warm-up steps do not count, nor do evaluations; an arm that fails is a row that says why.
+once; arms take turns, block by block, so that a noisy moment of the machine falls on all of them; warm-up steps do not
+count, nor do evaluations; an arm that fails is a row that says why.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from statistics import mean
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
 
 from ..errors import PartitaError
 from ..graph import Chain, Link, Profile
-from ..plan import Plan
+from ..plan import Estimate, Plan, Pricing
 from ..wire import LinkShape
 from .baselines import Arm, arms_of
 from .child import LocalCloud
+from .contestant import Contestant
 from .holding import Holding
 from .live import facts_of
 from .loading import Batches
 from .opening import Opening, first_weights
-from .planner import Facts
-from .reports import EpochReport
+from .planner import Facts, question_of
 from .session import Session
 from .settings import Settings
+
+_AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One arm in one cell. `to_target` is training seconds to the accuracy asked for, None if it was not reached."""
+    """One arm in one cell.
+
+    `predicted` is a step by the profiles and the link as it was asked for, `alone` one step with nothing beside it, `busiest` the
+    work of the slowest stage in it. `spread` is how far apart the blocks of the measurement are, as a share. `moves` are
+    those of the planner on the way. `to_target` is training seconds to the accuracy asked for, None if it was not reached.
+    """
 
     cell: Cell
     arm: str
@@ -67,12 +75,22 @@ class Row:
     to_target: float | None = None
     steps: int = 0
     problem: str = ""
+    alone: float = 0.0
+    busiest: float = 0.0
+    spread: float = 0.0
+    moves: int = 0
+    window: int = 0
+
+    @property
+    def overlap(self) -> float:
+        """The sum of stages over the slowest stage: how many times faster a full pipeline could be."""
+        return self.alone / self.busiest if self.busiest else 1.0
 
 
 @dataclass(frozen=True)
 class Contest:
-    """What is compared. `steps` are timed after `warmup`; with a `target` an arm goes on to that accuracy instead,
-    for as many epochs as the settings say."""
+    """What is compared. `steps` are timed after `warmup`, in `blocks` that take turns, none longer than `budget` seconds;
+    with a `target` an arm goes on to that accuracy instead, for as many epochs as the settings say."""
 
     model: torch.nn.Module
     data: object
@@ -84,6 +102,8 @@ class Contest:
     target: float | None = None
     arms: tuple[str, ...] = ()
     threads: int | None = 1
+    blocks: int = 3
+    budget: float = 20.0
 
 
 @dataclass(frozen=True)
@@ -113,97 +133,128 @@ class Survey:
             model.chain, profiles, facts_of(model, Holding(model, settings), settings, batch), settings
         )
 
+    def arms(self, link: Link) -> tuple[Arm, ...]:
+        """All arms on a link."""
+        return arms_of(self.chain, self.profiles, link, self.settings, **self.facts)
 
-@dataclass
-class _Course:
-    """What one arm showed."""
-
-    seconds: list[float] = field(default_factory=list)
-    up: list[int] = field(default_factory=list)
-    down: list[int] = field(default_factory=list)
-    loss: float | None = None
-    epochs: list[EpochReport] = field(default_factory=list)
-    reached: float | None = None
-    plan: str = ""
-    steps: int = 0
+    def estimate(self, plan: Plan, link: Link) -> Estimate:
+        """What a plan costs on a link."""
+        question = question_of(self.settings, **self.facts)
+        return Pricing.of(self.chain, self.profiles, link, question).estimate(replace(plan, mode="train"))
 
 
 def compare(
-    contest: Contest, cloud: LocalCloud, cells: Sequence[Cell], *, on_row: Callable[[Row], None] | None = None
+    contest: Contest,
+    cloud: LocalCloud,
+    cells: Sequence[Cell],
+    *,
+    survey: Survey | None = None,
+    on_row: Callable[[Row], None] | None = None,
 ) -> list[Row]:
-    """Every arm in every cell."""
-    survey = Survey.of(contest, cloud)
+    """Every arm in every cell. Both ends are measured over the fastest link, unless that was done."""
+    cloud.reshape(max(cells, key=lambda cell: cell.mbit).shape)
+    survey = survey or Survey.of(contest, cloud)
     rows = []
     for cell in cells:
         cloud.reshape(cell.shape)
-        for row in _cell(contest, cloud, cell, survey):
+        arms = [arm for arm in survey.arms(cell.link) if not contest.arms or arm.name in contest.arms]
+        race = Race(contest, cloud, cell, survey)
+        for row in race.one_by_one(arms) if contest.target is not None else race.in_turns(arms):
             rows.append(row)
             if on_row is not None:
                 on_row(row)
     return rows
 
 
-def _cell(contest: Contest, cloud: LocalCloud, cell: Cell, survey: Survey) -> Iterator[Row]:
-    arms = arms_of(survey.chain, survey.profiles, cell.link, survey.settings, **survey.facts)
-    for arm in arms:
-        if not contest.arms or arm.name in contest.arms:
-            yield _arm(contest, cloud, cell, arm, survey.profiles)
+@dataclass(frozen=True)
+class Race:
+    """The arms of one cell."""
 
+    contest: Contest
+    cloud: LocalCloud
+    cell: Cell
+    survey: Survey
 
-def _arm(contest: Contest, cloud: LocalCloud, cell: Cell, arm: Arm, profiles: Mapping[str, Profile]) -> Row:
-    plan: Plan | None = None if arm.name == "auto" else arm.plan
-    predicted = arm.plan.estimate.seconds if arm.plan.estimate is not None else None
-    row = Row(cell, arm.name, str(arm.plan), predicted, None)
-    try:
-        course = _run(contest, cloud, plan, profiles)
-    except PartitaError as error:
-        return replace(row, problem=error.problem)
-    return replace(
-        row,
-        plan=course.plan,
-        step_seconds=mean(course.seconds) if course.seconds else None,
-        bytes_up=round(sum(course.up) / max(len(course.up), 1)),
-        bytes_down=round(sum(course.down) / max(len(course.down), 1)),
-        loss=course.loss,
-        accuracy=course.epochs[-1].held_out_accuracy if course.epochs else None,
-        to_target=course.reached,
-        steps=course.steps,
-    )
+    def one_by_one(self, arms: Sequence[Arm]) -> Iterator[Row]:
+        """To the target, each arm alone."""
+        for arm in arms:
+            entry = self._entry(arm)
+            problem = ""
+            try:
+                entry.learn(self.contest.target or 1.0)
+                row = self._row(arm, entry)
+            except PartitaError as error:
+                row, problem = self._blank(arm), error.problem
+            finally:
+                entry.close()
+            yield replace(row, problem=problem)
 
+    def in_turns(self, arms: Sequence[Arm]) -> Iterator[Row]:
+        """Blocks of steps, by turns; every arm has a session of its own, and waits while others work."""
+        contest, problems = self.contest, dict[str, str]()
+        with ExitStack() as stack:
+            entries = {arm.name: self._entry(arm) for arm in arms}
+            for entry in entries.values():
+                stack.callback(entry.close)
 
-def _run(contest: Contest, cloud: LocalCloud, plan: Plan | None, profiles: Mapping[str, Profile]) -> _Course:
-    found, spent = _Course(), 0.0
-    model = copy.deepcopy(contest.model)
-    session = Session(
-        model,
-        settings=contest.settings,
-        cloud=cloud.url,
-        token=cloud.token,
-        plan=plan,
-        profiles=profiles,
-        slow=contest.slow,
-        threads=contest.threads,
-        patience=5.0,
-        on_event=lambda event: found.epochs.append(event) if isinstance(event, EpochReport) else None,
-    )
-    with session:
-        for report in session.train(contest.data, held_out=contest.held_out):
-            spent += report.seconds
-            found.steps += 1
-            found.plan, found.loss = report.plan, report.loss
-            if found.steps > contest.warmup:
-                found.up.append(report.bytes_up)
-                found.down.append(report.bytes_down)
-                found.seconds.append(report.seconds)
-            if _enough(contest, found, spent):
-                break
-    return found
+            def each(work: Callable[[str, Contestant], None]) -> None:
+                for name, entry in entries.items():
+                    if name not in problems:
+                        try:
+                            work(name, entry)
+                        except PartitaError as error:
+                            problems[name] = error.problem
 
+            each(lambda name, entry: entry.warm(contest.warmup, restless=name == _AUTO))
+            steps = -(-contest.steps // contest.blocks)
+            for _ in range(contest.blocks):
+                each(lambda _, entry: entry.block(steps, contest.budget))
+            for arm in arms:
+                known = arm.name not in problems
+                row = self._row(arm, entries[arm.name]) if known else self._blank(arm)
+                yield replace(row, problem=problems.get(arm.name, ""))
 
-def _enough(contest: Contest, found: _Course, spent: float) -> bool:
-    if contest.target is None:
-        return found.steps >= contest.warmup + contest.steps
-    last = found.epochs[-1].held_out_accuracy if found.epochs else None
-    if last is not None and last >= contest.target:
-        found.reached = spent
-    return found.reached is not None
+    def _entry(self, arm: Arm) -> Contestant:
+        contest = self.contest
+
+        def make(listener: Callable[[object], None]) -> Session:
+            return Session(
+                copy.deepcopy(contest.model),
+                settings=contest.settings,
+                cloud=self.cloud.url,
+                token=self.cloud.token,
+                plan=None if arm.name == _AUTO else arm.plan,
+                profiles=self.survey.profiles,
+                slow=contest.slow,
+                threads=contest.threads,
+                patience=5.0,
+                on_event=listener,
+            )
+
+        return Contestant(make, contest.data, contest.held_out)
+
+    def _blank(self, arm: Arm) -> Row:
+        predicted = arm.plan.estimate.seconds if arm.plan.estimate is not None else None
+        return Row(self.cell, arm.name, str(arm.plan), predicted, None)
+
+    def _row(self, arm: Arm, entry: Contestant) -> Row:
+        tally, plan = entry.tally, entry.plan
+        expected = self.survey.estimate(plan, self.cell.link)
+        return Row(
+            self.cell,
+            arm.name,
+            str(plan),
+            expected.seconds,
+            tally.seconds,
+            round(tally.up / max(tally.steps, 1)),
+            round(tally.down / max(tally.steps, 1)),
+            entry.loss,
+            entry.epochs[-1].held_out_accuracy if entry.epochs else None,
+            entry.reached,
+            tally.steps if self.contest.target is None else entry.steps,
+            alone=expected.latency,
+            busiest=max(expected.busy.values()),
+            spread=tally.spread,
+            moves=len(entry.moves),
+            window=plan.window,
+        )

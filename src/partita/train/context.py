@@ -27,6 +27,9 @@ _FRESH, _FADES = 10.0, 20.0
 # A link is probed when nothing was heard of it for so long; in a hurry, to confirm what was just seen. Where steps
 # share it with the probes, less often.
 _QUIET, _HURRY, _BUSY = 1.5, 0.6, 4.0
+# What says that the link may be another one: a probe that found so many times more or less than was believed, or steps
+# that take so many times longer or shorter than when the link was last heard of.
+_SURPRISE: Final = 1.5
 # A probe may take up this share of a slow link, but every so often there is one.
 _SHARE, _SELDOM = 0.2, 15.0
 _PROBE_SECONDS: Final = 0.1
@@ -69,6 +72,10 @@ class Context:
     told: LinkEstimate | None = None
     # What was measured before the first step, for what nobody has seen since.
     start: Link = _UNKNOWN
+    # Seconds between steps, and what they were when the link was last heard of; whether the last probe was a surprise.
+    steps: Reading | None = None
+    usual: float = 0.0
+    surprised: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "paces", MappingProxyType(dict(self.paces)))
@@ -86,8 +93,22 @@ class Context:
                 return old
             return Reading.first(value, now) if old is None else old.seen(value, now, sure=probed)
 
-        at = now if probed else self.probed
-        return replace(self, up=read("up"), down=read("down"), rtt=read("rtt"), told=told, probed=at)
+        up, down = read("up"), read("down")
+        at, surprised = self.probed, self.surprised
+        if probed:
+            at, surprised = now, _strange(self.up, up) or _strange(self.down, down)
+        heard = (up, down) != (self.up, self.down) or probed
+        usual = self.steps.value if heard and self.steps is not None else self.usual
+        return replace(
+            self, up=up, down=down, rtt=read("rtt"), told=told, probed=at, usual=usual, surprised=surprised
+        )
+
+    def with_step(self, seconds: float, now: float) -> Context:
+        """After a step that came so long after the one before it."""
+        if not (seconds > 0 and isfinite(seconds)):
+            return self
+        steps = Reading.first(seconds, now) if self.steps is None else self.steps.seen(seconds, now)
+        return replace(self, steps=steps, usual=self.usual or steps.value)
 
     def with_work(self, place: str, measured: float, predicted: float, now: float) -> Context:
         """After a step: the seconds that a place's own work took, codecs included, and what its profile says."""
@@ -100,7 +121,7 @@ class Context:
     def under_another_plan(self) -> Context:
         """After a move: samples of the plan before say nothing of hiccups of this one."""
         paces = {place: replace(r, recent=(r.value,) * _HICCUP) for place, r in self.paces.items()}
-        return replace(self, paces=paces)
+        return replace(self, paces=paces, steps=None, usual=0.0)
 
     def factor(self, place: str, now: float) -> float:
         """How many times slower than its profile a place is; what was long not seen fades away."""
@@ -132,5 +153,20 @@ class Context:
         takes = self.probe_bytes * 8 / min(self.link.up, self.link.down)
         cloud = self.paces.get(CLOUD)
         busy = cloud is not None and now - cloud.at < _BUSY
-        pause = max(_HURRY if hurry else _BUSY if busy else _QUIET, min(takes / _SHARE, _SELDOM))
+        hurry = hurry or self.surprised or self._changed
+        wanted = _QUIET if hurry == busy else _HURRY if hurry else _BUSY
+        pause = max(wanted, min(takes / _SHARE, _SELDOM))
         return now - max(heard, self.probed) >= pause
+
+    @property
+    def _changed(self) -> bool:
+        """Whether steps take another time than when the link was last heard of."""
+        return self.steps is not None and not 1 / _SURPRISE < self.steps.value / self.usual < _SURPRISE
+
+
+def _strange(before: Reading | None, after: Reading | None) -> bool:
+    return (
+        before is not None
+        and after is not None
+        and not 1 / _SURPRISE < after.value / before.value < _SURPRISE
+    )

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from time import monotonic, sleep
-from typing import final
+from typing import TypeVar, final
 
-from ..errors import ConnectionLost, PartFailed, PartitaError, Unreachable
+from ..errors import ConnectionLost, PartFailed, PartitaError, SessionMisused, Unreachable
 from ..graph import print_size
 from ..plan import Plan, inner_window
 from .edge import Done
@@ -24,6 +25,7 @@ from .live import Live
 from .loading import Batch, Batches
 from .pair import Pair
 from .pipeline import run
+from .redial import Absence
 from .reports import EpochReport, Event, Happening, StepReport
 from .settings import Settings
 from .standing import Standing, guard_from, guard_numbers
@@ -33,6 +35,9 @@ Say = Callable[[Happening, str], None]
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 # A training that goes astray so often is not saved by going back once more.
 _MOST_DIVERGENCES = 5
+# A cloud that is lost so often between two checkpoints is not found by dialling once more.
+_MOST_LOSSES = 20
+_T = TypeVar("_T")
 
 
 class _Astray(Exception):
@@ -68,18 +73,30 @@ class Course:
         self._over = False
         self._guard: Watching = started(0)
         self._divergences = 0
+        self._losses = 0
+        self._torn = False
+        self._absence: Absence | None = None
         self._last = monotonic()
+        pair.setup = replace(pair.setup, meanwhile=self._look)
 
     # -- beginning ---------------------------------------------------------------------------------------------------
 
     def take_up(self, first: Callable[[], Plan]) -> None:
         """Go on where the run was, or put the first plan in force."""
+        try:
+            self._take_up(first)
+        except (ConnectionLost, Unreachable) as error:
+            self._tell_loss(error)
+            self._again(error, lambda: self._take_up(first))
+
+    def _take_up(self, first: Callable[[], Plan]) -> None:
         pair = self.pair
         if pair.saved:
             self.standing = pair.back()
             self._guard = guard_from(self.standing.guard)
             self.say("resumed", f"the run goes on after step {self.standing.step}")
             return
+        pair.anew()
         plan = self.windowed(first())
         moved = pair.install(plan)
         self._guard = started(plan.window)
@@ -89,24 +106,39 @@ class Course:
     def through(self, batches: Batches, judged: Batches | None) -> Iterator[StepReport]:
         """Train to the last epoch."""
         self._batches, self._judged = batches, judged
+        if self._torn:
+            self._piece_together()
         self._rewind()
         try:
             while not self._home():
                 yield from self._mended()
             self.say("ended", f"trained {self.standing.step} steps")
+        except GeneratorExit:
+            self._torn = self.pair.worker.under_way > 0
+            raise
+        except BaseException:
+            # Whatever is under way may never be answered: nobody waits for it.
+            self._torn = True
+            raise
         finally:
-            self.pair.worker.forget()
+            self._end_absence()
 
     def _home(self) -> bool:
         """Whether all epochs are done, and every state is here again."""
         if self.standing.epoch <= self.settings.epochs:
             return False
-        try:
-            self.pair.gather()
-        except (ConnectionLost, Unreachable) as error:
-            self._recover(error)
-            return False
-        return True
+        self.patiently(self.pair.gather)
+        return self.standing.epoch > self.settings.epochs
+
+    def patiently(self, work: Callable[[], _T]) -> _T:
+        """Do something over the line, between two steps; where it is lost, once more after it was mended."""
+        while True:
+            try:
+                return work()
+            except (ConnectionLost, Unreachable) as error:
+                if self.pair.worker.under_way:
+                    raise
+                self._recover(error)
 
     def windowed(self, plan: Plan) -> Plan:
         """The plan with the window of this epoch, no larger than a divergence allows."""
@@ -169,6 +201,7 @@ class Course:
                 raise _Astray(alarm)
             if self.live is not None:
                 self.live.seen(done, self.pair.worker.plan, self.pair.line, monotonic())
+                self._keep_in_touch(self.live)
         worker.drained()
         if self._over:
             self._end_epoch()
@@ -186,13 +219,39 @@ class Course:
 
     def _batches_until(self, count: int | None) -> Iterator[Batch]:
         given = 0
-        while (count is None or given < count) and (self.live is None or self.live.proposal is None):
+        while count is None or given < count:
+            if self.live is not None and self.live.proposal is not None:
+                self._take_back()
+                return
             batch = next(self._feed, None)
             if batch is None:
                 self._over = True
                 return
             given += 1
             yield batch
+
+    def _take_back(self) -> None:
+        """Before a move: what has not left yet need not go over a link that may have become slow."""
+        worker = self.pair.worker
+        taken = worker.withdraw() if self.settings.order == "fixed" else []
+        self._feed = chain(taken, self._feed)
+
+    def _look(self) -> None:
+        """While an answer is waited for."""
+        if self.live is not None:
+            self.live.looked(self.pair.worker.plan, self.pair.line, monotonic())
+            if self.live.proposal is not None:
+                self._take_back()
+
+    def _keep_in_touch(self, live: Live) -> None:
+        """A cloud that is lost while the plan in force does without it is called again while training goes on."""
+        pair = self.pair
+        if self._absence is not None:
+            if self._absence.over():
+                self._absence = None
+                live.met()
+        elif not pair.remote and pair.dial is not None and (live.lost is not None or pair.line is None):
+            self._absence = Absence(pair, live.lost, self.say)
 
     def _account(self, done: Done) -> StepReport:
         """Add a finished step up, and tell of it."""
@@ -253,10 +312,14 @@ class Course:
             return
         try:
             moved = self.pair.install(plan)
-        except (ConnectionLost, Unreachable):
-            raise
         except PartitaError as error:
+            lost = isinstance(error, ConnectionLost | Unreachable)
+            if lost and (self.pair.remote or self.live is None):
+                raise
             self.say("abandoned", f"{plan} was not taken up: {error.problem}")
+            if self.live is not None:
+                self.live.stayed(self.pair.worker.plan, monotonic())
+                self.live.lost = error if lost else self.live.lost
             return
         if self.live is not None:
             self.live.moved(plan, monotonic())
@@ -274,14 +337,18 @@ class Course:
         self.restrict()
         plan = self.windowed(pair.worker.plan)
         self._install(plan, f"K = {plan.window} from epoch {self.standing.epoch} on")
-        self._save()
+        # Told before it is saved: what a checkpoint says to be over was told of, whenever the process dies.
         if self._company.listener is not None:
             self._company.listener(report)
+        self._save()
         self._rewind()
 
     def _save(self) -> None:
         self.standing = replace(self.standing, guard=guard_numbers(self._guard))
+        # Before: so that the steps that led here are written down wherever the checkpoint is.
+        self.say("checkpoint", f"after step {self.standing.step}")
         self.pair.save(self.standing)
+        self._losses = 0
 
     # -- when things go wrong ----------------------------------------------------------------------------------------
 
@@ -298,34 +365,69 @@ class Course:
             )
         self.standing = replace(pair.back(), cap=window // 2)
         self._guard = restarted(guard_from(self.standing.guard), window // 2)
-        self.restrict()
+        self._tell_planner()
         self._install(self.windowed(pair.worker.plan), f"K = {window // 2} after a divergence")
         back = f"back from step {before} to {self.standing.step}, K from {window} to {window // 2}"
         self.say("diverged", f"{alarm.reason}; {back}")
-        self._save()
+        # Not saved: it would take the place of the checkpoint it came from, on one side first. Killed now, the
+        # training diverges at the same step again.
         self._rewind()
 
     def _recover(self, error: PartitaError) -> None:
         """Find the cloud again, and go back to what both sides have."""
         pair, before = self.pair, self.standing.step
         pair.worker.forget()
-        if not pair.saved:
-            self.say("lost", f"{error.problem}; there is no checkpoint to go back to")
+        self._losses += 1
+        if not pair.saved or self._losses > _MOST_LOSSES:
+            why = "lost again and again" if pair.saved else "there is no checkpoint to go back to"
+            self.say("lost", f"{error.problem}; {why}")
             raise error
-        self.say("lost", f"{error.problem}; trying again for {self._company.patience:.0f} s")
-        self.standing = self._dialled_again(error)
-        self.restrict()
+        self._tell_loss(error)
+        self.standing = self._again(error, pair.back)
         self._guard = guard_from(self.standing.guard)
+        self._tell_planner()
         self.say("back", f"the cloud is there again; from step {before} back to {self.standing.step}")
         self._rewind()
 
-    def _dialled_again(self, error: PartitaError) -> Standing:
+    def _tell_loss(self, error: PartitaError) -> None:
+        self.say("lost", f"{error.problem}; trying again for {self._company.patience:.0f} s")
+
+    def _tell_planner(self) -> None:
+        """A checkpoint has a plan of its own."""
+        if self.live is not None:
+            self.live.met()
+            self.live.moved(self.pair.worker.plan, monotonic())
+            self.restrict()
+
+    def _piece_together(self) -> None:
+        """After a training was interrupted in the middle of a step: both sides go back to where they were whole."""
+        before = self.standing.step
+        self.pair.worker.forget()
+        self._end_absence()
+        if not self.pair.saved:
+            raise SessionMisused(
+                f"the training was interrupted in the middle of step {before}, and has no checkpoint",
+                fix="begin a new session; with a folder it goes on from its last checkpoint",
+            )
+        self.standing = self.patiently(self.pair.back)
+        self._guard = guard_from(self.standing.guard)
+        self._tell_planner()
+        self._torn = False
+        self.say("back", f"from step {before} back to {self.standing.step}")
+
+    def _end_absence(self) -> None:
+        absence, self._absence = self._absence, None
+        if absence is not None:
+            absence.end()
+
+    def _again(self, error: PartitaError, work: Callable[[], _T]) -> _T:
+        """Dial the cloud again until work succeeds, or patience ends."""
         until, pause = monotonic() + self._company.patience, _FIRST_PAUSE
         while True:
             self.pair.hang_up()
             try:
                 self.pair.connect()
-                return self.pair.back()
+                return work()
             except (ConnectionLost, Unreachable) as problem:
                 if monotonic() + pause > until:
                     raise problem from error

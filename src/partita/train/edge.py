@@ -32,6 +32,8 @@ from .roles import Roles, passing, roles_of, upstream
 from .settings import Settings
 
 _T = TypeVar("_T")
+# While an answer is waited for, somebody may look around so often.
+_LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class _Flight:
     updates: int
     values: Values
     rng: bytes | None = None
+    asked: Step | None = None
+    awaited: bool = False
     features: Ticket | None = None
     slopes: Ticket | None = None
     skipped: Values = field(default_factory=dict)
@@ -74,7 +78,8 @@ class _Flight:
 
 @dataclass(frozen=True)
 class Setup:
-    """What stays the same while plans change. `rate_at` gives the learning rate of a step."""
+    """What stays the same while plans change. `rate_at` gives the learning rate of a step; `meanwhile` is called now
+    and then while an answer is waited for."""
 
     holding: Holding
     settings: Settings
@@ -83,6 +88,7 @@ class Setup:
     pace: Pace
     rate_at: Callable[[int], float]
     capacity: int = 1 << 20
+    meanwhile: Callable[[], None] | None = None
 
 
 @final
@@ -96,6 +102,7 @@ class EdgeWorker:
         self._flights: dict[int, _Flight] = {}
         self._acks: deque[tuple[_Flight, Ticket]] = deque()
         self._updates = 0
+        self.newest = -1
         self._rest_at = perf_counter()
         holding, roles = setup.holding, self.roles
         self._frozen = holding.frozen()
@@ -153,7 +160,7 @@ class EdgeWorker:
 
     def begin(self, step: int, batch: Batch) -> None:
         flight = _Flight(batch, self._setup.rate_at(step), perf_counter(), self._updates, dict(batch.inputs))
-        self._flights[step] = flight
+        self._flights[step], self.newest = flight, step
         front = self.front
         if front is not None:
             given = {name: flight.values[name] for name in front.inputs}
@@ -165,6 +172,7 @@ class EdgeWorker:
             line = self._line
             message = Step(line.number(), self.version, step, flight.rate)
             ticket = line.post(message, tensors)
+            flight.asked = message
             if self.tail is None:
                 flight.slopes = ticket
                 flight.values.clear()
@@ -288,6 +296,8 @@ class EdgeWorker:
         while self._acks:
             flight, ticket = self._acks.popleft()
             self._answer(flight, ticket, Slopes)
+        if self.front is not None and self.front.kept and not self._flights:
+            self.front.forget()  # what was taken back
 
     def ready(self, step: int, *, turned: bool) -> bool:
         flight = self._flights[step]
@@ -300,6 +310,23 @@ class EdgeWorker:
         wait(open_, return_when=FIRST_COMPLETED)
         oldest = next(iter(self._flights.values()))
         oldest.wait += perf_counter() - began
+
+    def withdraw(self) -> list[Batch]:
+        """Take back the latest steps of which nothing has left yet: their batches, for another plan.
+
+        Nothing has learnt from them. Memories that both sides keep of what was sent would differ: then none is taken.
+        """
+        taken: list[Batch] = []
+        while self._setup.settings.feedback != "delta" and self.newest in self._flights:
+            flight = self._flights[self.newest]
+            ticket = flight.features if self.tail is not None else flight.slopes
+            if flight.asked is None or ticket is None or flight.awaited:
+                break
+            if not self._line.withdraw(flight.asked, ticket):
+                break
+            taken.append(self._flights.pop(self.newest).batch)
+            self.newest -= 1
+        return taken[::-1]
 
     def forget(self) -> None:
         """Drop everything under way: what was asked is waited for, and its answers are not used."""
@@ -336,7 +363,10 @@ class EdgeWorker:
     def _answer(self, flight: _Flight, ticket: Ticket | None, kind: type[Features] | type[Slopes]) -> Reply:
         if ticket is None:
             raise ProtocolViolation("a step was answered that was not sent", fix="report this as a defect")
-        began = perf_counter()
+        began, flight.awaited = perf_counter(), True
+        meanwhile = self._setup.meanwhile
+        while meanwhile is not None and not wait((ticket,), timeout=_LOOK_SECONDS).done:
+            meanwhile()
         reply = ticket.result()
         flight.wait += perf_counter() - began
         if not isinstance(reply.message, kind):

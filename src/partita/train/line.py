@@ -36,6 +36,8 @@ ANSWERS: tuple[type[Message], ...] = (
     Result, Begun, Measured, Prepared, Taken, Features, Slopes, Verdict, Saved
 )  # fmt: skip
 UNKNOWN = LinkEstimate(None, None, None)
+# For so long a broken connection may come back and nothing is lost; then the training goes back to its checkpoint.
+RESUME_SECONDS = 60.0
 
 
 class Line(Protocol):
@@ -47,6 +49,10 @@ class Line(Protocol):
 
     def post(self, message: Message, tensors: Mapping[str, Encoded] | None = None) -> Ticket:
         """Send a request; its answer, or the error it failed with, comes with the ticket."""
+        ...
+
+    def withdraw(self, message: Message, ticket: Ticket) -> bool:
+        """Take a request back of which nothing has left yet; False where that is too late."""
         ...
 
     def probe(self, size: int = 256 << 10) -> Future[LinkEstimate]:
@@ -88,7 +94,8 @@ class WireLine:
             raise
 
     async def _open(self, url: str, token: str | None, tls: Tls | None) -> None:
-        self._connection = await connect(url, token=token, tls=tls, settings=Settings(vocabulary=TRAINING))
+        settings = Settings(vocabulary=TRAINING, resume_timeout=RESUME_SECONDS)
+        self._connection = await connect(url, token=token, tls=tls, settings=settings)
         self._remote = await Remote(self._connection, answers=ANSWERS).__aenter__()
 
     def _do(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
@@ -111,6 +118,15 @@ class WireLine:
 
     def post(self, message: Message, tensors: Mapping[str, Encoded] | None = None) -> Ticket:
         return self._do(self.remote.ask(message, tensors))
+
+    def withdraw(self, message: Message, ticket: Ticket) -> bool:
+        async def try_it() -> bool:
+            return self.connection.withdraw(message)
+
+        withdrawn = self._do(try_it()).result()
+        if withdrawn:
+            ticket.cancel()
+        return withdrawn
 
     def probe(self, size: int = 256 << 10) -> Future[LinkEstimate]:
         return self._do(self.connection.measure(size))
@@ -160,6 +176,9 @@ class DirectLine:
         else:
             ticket.set_result(Reply(answer, values))
         return ticket
+
+    def withdraw(self, message: Message, ticket: Ticket) -> bool:  # noqa: ARG002  # it was answered at once
+        return False
 
     def probe(self, size: int = 256 << 10) -> Future[LinkEstimate]:  # noqa: ARG002  # there is no link
         done: Future[LinkEstimate] = Future()

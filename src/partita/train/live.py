@@ -1,8 +1,8 @@
 """What the session knows of its surroundings while it trains, and what the planner makes of it.
 
-Rules: the planner is asked between two steps; it sees what steps took and what the line measured, nothing else; while
-the plan leaves the line quiet it is probed, so that training can come back to the cloud; a line that was lost while
-nothing needed it is dialled again in the background.
+Rules: the planner is asked between two steps and while an answer is waited for; it sees what steps took and what the
+line measured, nothing else, and takes a small share of the time; while the plan leaves the line quiet it is probed, so
+that training can come back to the cloud; where a probe stays away, no plan is made on what was known before.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from statistics import median
-from typing import Self, final
+from time import perf_counter
+from typing import Final, Self, final
 
 from ..engine.torch_model import TorchModel
 from ..errors import PartitaError, SessionMisused
 from ..graph import Link, Profile
-from ..plan import Plan, Ranking, explain
+from ..plan import Overhead, Plan, Ranking, explain
 from ..wire import LinkEstimate
 from .context import Context
 from .edge import Done
@@ -29,8 +30,14 @@ from .settings import Settings
 # Probes before the first plan: the first one opens the windows of the connection and does not count.
 _PROBES = 4
 _PROBE_BYTES = 256 << 10
+# A step's message besides its tensors, measured on loopback: threads and processes that wake one another, and frames.
+OVERHEAD: Final = Overhead(seconds=5e-4, cpu=2e-4, bytes=200, share=0.02)
 # Where a place's work under a plan is less than this, its ratio to the profile is mostly noise.
 _LEAST_WORK = 2e-4
+# Of the time the planner may take this share; a search in a deep network takes a fifth of a second.
+_SHARE = 0.05
+# A probe that is not answered for so long tells that the link is not what it was.
+_OVERDUE = 1.5
 
 
 def facts_of(model: TorchModel, holding: Holding, settings: Settings, batch: Batch) -> Facts:
@@ -50,6 +57,7 @@ def facts_of(model: TorchModel, holding: Holding, settings: Settings, batch: Bat
         dims=dims,
         legal=frozenset(model.legal_cuts("train")),
         constant=frozenset(states - set(holding.trained((0, len(chain))))),
+        overhead=OVERHEAD,
     )
 
 
@@ -84,6 +92,10 @@ class Live:
         self.ranking: Ranking | None = None
         self.proposal: Proposal | None = None
         self._probe: Future[LinkEstimate] | None = None
+        self._asked = self._at = now
+        self._rests = float("-inf")
+        self.spent = 0.0
+        self.lost: PartitaError | None = None
 
     @classmethod
     def begun(
@@ -131,6 +143,17 @@ class Live:
         self.proposal = None
         self._planner.begun(plan, now)
         self.context = self.context.under_another_plan()
+        self._at = now
+
+    def stayed(self, plan: Plan, now: float) -> None:
+        """This plan is still in force: what was proposed could not be done, and is not asked for again at once."""
+        self.proposal = None
+        self._planner.begun(plan, now)
+        self._at = now
+
+    def met(self) -> None:
+        """The line is another one: what its predecessor was asked is not answered any more."""
+        self._probe, self.lost = None, None
 
     def taken(self) -> Proposal | None:
         """The proposal, for whoever carries it out."""
@@ -139,34 +162,43 @@ class Live:
 
     def seen(self, done: Done, plan: Plan, line: Line | None, now: float) -> None:
         """One more step: what it took, what the line says, and whether another plan would be better."""
+        took, self._at = now - self._at, now
         if self.proposal is not None:
             return
+        self.context = self.context.with_step(took, now)
         predicted = self._planner.predicted(plan)
         for place, seconds in (("edge", sum(done.work.values())), ("cloud", done.cloud)):
             if predicted.get(place, 0.0) > _LEAST_WORK and seconds > 0:
                 self.context = self.context.with_work(place, seconds, predicted[place], now)
-        if line is None:
+        self.looked(plan, line, now)
+
+    def looked(self, plan: Plan, line: Line | None, now: float) -> None:
+        """What the line says now, and whether another plan would be better."""
+        if line is None or self.proposal is not None or self.lost is not None:
             return
         self._listen(line, now)
+        silent = self._probe is not None and now - self._asked > _OVERDUE
+        if now < self._rests or (silent and not plan.hops):
+            return
+        began = perf_counter()
         self.proposal = self._planner.consider(now, plan, self.context)
+        spent = perf_counter() - began
+        self.spent += spent
+        self._rests = now + spent / _SHARE
 
     def _listen(self, line: Line, now: float) -> None:
         """Take in what the line measured, and measure it where it has been quiet."""
         probe = self._probe
         if probe is not None and probe.done():
-            self._probe = None
-            if probe.exception() is None:
+            self._probe, error = None, probe.exception()
+            if error is None:
                 self.context = self.context.with_link(probe.result(), now, probed=True)
+            elif isinstance(error, PartitaError):
+                self.lost = error
             return
         self.context = self.context.with_link(line.link(), now)
         if probe is None and self.context.needs_probe(now, hurry=self._planner.hurried):
-            self._probe = line.probe(self.context.probe_bytes)
-
-    def broken(self) -> PartitaError | None:
-        """Why the last probe failed, if it did: the line is gone."""
-        probe = self._probe
-        error = probe.exception() if probe is not None and probe.done() else None
-        return error if isinstance(error, PartitaError) else None
+            self._probe, self._asked = line.probe(self.context.probe_bytes), now
 
 
 def _told(link: Link) -> Link:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from ..graph import Profile, dump, load
 from ..plan import DEFAULT_CODECS
 from ..profile import Effort, measure, measure_codecs, with_threads
 from ..run import Reply
+from ..store import write_whole
 from ..wire import Tls, decode, encode
 from .belonging import belonging_profiles
 from .checkpoints import Checkpoints
@@ -77,11 +78,13 @@ class Opening:
     def dial(self, model: TorchModel, loss: bytes | None) -> Dial:
         """How the cloud is called and told of this run, each time anew."""
         cloud, run = self.cloud or "", run_id(self.folder)
+        # Now, before anything is trained: later calls may come from another thread than the training's.
+        pieces = {"model": pack_torch(model)} | ({} if loss is None else {"loss": loss})
 
         def call() -> tuple[Line, Begun]:
             line = cloud() if callable(cloud) else WireLine(cloud, token=self.token, tls=self.tls)
             try:
-                return line, greet(line, run, model, self.settings, loss)
+                return line, greet(line, run, model, self.settings, pieces)
             except BaseException:
                 line.close()
                 raise
@@ -96,6 +99,9 @@ class Opening:
         found |= {place: profile for place, profile in kept.items() if profile is not None}
         # The cloud measures while this side does.
         there = None if "cloud" in found else line.post(Measure(line.number(), batch, codecs))
+        if there is not None and slow > 1:
+            # A slower device is pretended, so the cloud is likely this machine too: one after the other.
+            found["cloud"], there = read_profile(there.result()), None
         if "edge" not in found:
             found["edge"] = profile_here(model, batch, codecs, slow=slow, threads=self.threads)
         if there is not None:
@@ -117,7 +123,8 @@ class Opening:
     def _keep(self, model: TorchModel, place: str, profile: Profile) -> None:
         file = self._file(model, place)
         if file is not None and not file.exists():
-            file.write_text(dump(profile))
+            # Whole or not at all: half a profile would stand in the way of every later start.
+            write_whole(file, iter([dump(profile).encode()]))
 
 
 def first_weights(model: TorchModel) -> int:
@@ -142,16 +149,14 @@ def run_id(folder: Path | None) -> str:
     return file.read_text().strip()
 
 
-def greet(line: Line, run: str, model: TorchModel, settings: Settings, loss: bytes | None) -> Begun:
-    """Tell the cloud of the run, and of the model and the loss where it does not know them."""
+def greet(line: Line, run: str, model: TorchModel, settings: Settings, pieces: Mapping[str, bytes]) -> Begun:
+    """Tell the cloud of the run, of the model where it does not know it, and of the loss if that is one of the pieces."""
     message = Begin(line.number(), run, model.chain.name, model.chain.digest, dump(settings, indent=None))
     begun = expect(ask(line, message).message, Begun)
-    pieces = {} if begun.known else {"model": pack_torch(model)}
-    if loss is not None:
-        pieces["loss"] = loss
     chunks = [
         (name, data[at : at + MESSAGE_BYTES])
         for name, data in pieces.items()
+        if name != "model" or not begun.known
         for at in range(0, len(data), MESSAGE_BYTES)
     ]
     for number, (name, chunk) in enumerate(chunks, 1):
@@ -168,15 +173,22 @@ def codecs_of(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*DEFAULT_CODECS, *asked)))
 
 
+def efforts(slow: float) -> tuple[Effort, Effort]:
+    """How much to measure of stages and of codecs. A device that is pretended stretches the least that work takes."""
+    quantile = 0.0 if slow > 1 else EFFORT.quantile
+    return replace(EFFORT, quantile=quantile), Effort(seconds=0.1, budget=5.0, quantile=quantile)
+
+
 def profile_here(
     model: TorchModel, batch: int, codecs: Sequence[str], *, slow: float, threads: int | None
 ) -> Profile:
     """What the model costs on this device, in training."""
     before = {name: tensor.clone() for name, tensor in model.book.persistent().items()}
+    effort, codec_effort = efforts(slow)
     with torch.random.fork_rng():
-        found = measure(model, batches=(batch,), effort=EFFORT, threads=threads, backward=True)
+        found = measure(model, batches=(batch,), effort=effort, threads=threads, backward=True)
     model.book.load(before, "the state before the measurement")
-    found = replace(found, codecs=measure_codecs(codecs))
+    found = replace(found, codecs=measure_codecs(codecs, effort=codec_effort))
     return found.slowed(slow) if slow > 1 else found
 
 

@@ -12,7 +12,14 @@ from dataclasses import replace
 from typing import final
 
 from ..engine import Values
-from ..errors import BadDocument, NotFound, PartitaError, SessionMisused
+from ..errors import (
+    BadDocument,
+    CorruptArtifact,
+    NotFound,
+    PartitaError,
+    RemotePartFailed,
+    SessionMisused,
+)
 from ..graph import Chain
 from ..plan import Plan, parse_plan, print_plan
 from .checkpoints import Checkpoints
@@ -25,6 +32,8 @@ from .standing import Standing, with_lanes, without_lanes
 
 # Dials the cloud, tells it of the run, and gives the line with what the cloud answered.
 Dial = Callable[[], tuple[Line, Begun]]
+# As many checkpoints as the cloud keeps of a run.
+_KEPT = 3
 
 
 @final
@@ -42,7 +51,9 @@ class Pair:
         # Before anything is under way the edge owns every state: the user's own module.
         self.owned = frozenset(setup.holding.names((0, len(chain))))
         self._worker: EdgeWorker | None = None
-        if dial is not None:
+        # Whether the cloud has taken anything up since it was dialled.
+        self._engaged = False
+        if dial is not None and not self.saved:
             self.connect()
 
     @property
@@ -72,9 +83,7 @@ class Pair:
         """Dial the cloud and greet it."""
         if self._dial is None:
             raise SessionMisused("this training has no cloud", fix="give cloud=URL")
-        line, begun = self._dial()
-        self.setup = replace(self.setup, line=line)
-        self.cloud_steps, self.device = begun.steps, begun.device
+        self.meet(*self._dial())
 
     def hang_up(self) -> None:
         """Let the line go."""
@@ -83,6 +92,22 @@ class Pair:
             self.setup = replace(self.setup, line=None)
             with suppress(PartitaError):
                 line.close()
+
+    @property
+    def dial(self) -> Dial | None:
+        """How the cloud is called; None where there is none."""
+        return self._dial
+
+    def part(self) -> Line | None:
+        """Go on without the cloud, for which there must be no need; whoever gets the line hangs it up."""
+        line, self.setup = self.setup.line, replace(self.setup, line=None)
+        return line
+
+    def meet(self, line: Line, begun: Begun) -> None:
+        """The cloud was told of the run over this line."""
+        self.setup = replace(self.setup, line=line)
+        self.cloud_steps, self.device = begun.steps, begun.device
+        self._engaged = False
 
     # -- plans -------------------------------------------------------------------------------------------------------
 
@@ -95,10 +120,16 @@ class Pair:
         moved = Moved(0, 0, 0.0)
         leaves = self.remote
         if roles.away is not None or leaves or self._away_states():
+            self._engaged = True
             moved, owned = change(self._need_line(), self.setup.holding, self.owned, roles, plan, version)
             self.owned = owned
         self._worker = EdgeWorker(self.setup, self.chain, plan, version)
         return moved
+
+    def anew(self) -> None:
+        """As before the first plan. Only before the first step: what the edge has of the states is still true."""
+        self._worker = None
+        self.owned = frozenset(self.setup.holding.names((0, len(self.chain))))
 
     def _away_states(self) -> bool:
         return len(self.owned) < len(self.setup.holding.names((0, len(self.chain))))
@@ -128,12 +159,14 @@ class Pair:
         worker = self.worker
         if self.remote:
             line = self._need_line()
+            # Of the same step there may be one under another plan: killed in between, the two would not belong together.
+            self._checkpoints.discard_after(standing.step - 1)
             expect(ask(line, Save(line.number(), standing.step)).message, Saved)
         told = replace(standing, plan=print_plan(worker.plan, full=True), owned=tuple(sorted(self.owned)))
         values = with_lanes(self.setup.holding.export(sorted(self.owned)), worker.lanes)
         self._checkpoints.save(standing.step, told.document(), values)
         if self.remote:
-            self.cloud_steps = (*self.cloud_steps, standing.step)
+            self.cloud_steps = (*(s for s in self.cloud_steps if s < standing.step), standing.step)[-_KEPT:]
 
     @property
     def saved(self) -> tuple[int, ...]:
@@ -141,26 +174,46 @@ class Pair:
         return self._checkpoints.steps() if self._checkpoints is not None else ()
 
     def back(self) -> Standing:
-        """Both sides go back to the latest checkpoint that counts."""
+        """Both sides go back to the latest checkpoint that counts; the cloud is dialled where it was not yet."""
         checkpoints = self._checkpoints
         mine = checkpoints.steps() if checkpoints is not None else ()
+        if self.setup.line is None and self._dial is not None:
+            self.connect()
+        damaged: PartitaError | None = None
         for step in reversed(mine):
             if checkpoints is None:  # pragma: no cover - there would be no steps
                 break
-            document, values = checkpoints.load(step)
-            standing = Standing.read(document)
-            plan = parse_plan(standing.plan)
-            plan.check(self.chain)
-            check_private(plan, self.setup.settings)
-            roles = roles_of(plan, self.chain)
-            if roles.away is None or (step in self.cloud_steps and self.setup.line is not None):
-                self._go_back(standing, plan, values)
+            try:
+                standing = self._back_to(checkpoints, step)
+            except (CorruptArtifact, RemotePartFailed, NotFound) as error:
+                damaged = damaged or error
+                continue
+            if standing is not None:
                 checkpoints.discard_after(step)
                 return standing
+        if damaged is not None:
+            raise damaged
         raise NotFound(
             f"the edge has checkpoints of the steps {_listed(mine)}, the cloud of {_listed(self.cloud_steps)}: none is common",
             fix="give both sides their folders back (--run here, --state there), or begin anew with another --run",
         )
+
+    def _back_to(self, checkpoints: Checkpoints, step: int) -> Standing | None:
+        """Go back to this one, if it counts."""
+        document, values = checkpoints.load(step)
+        standing = Standing.read(document)
+        plan = parse_plan(standing.plan)
+        plan.check(self.chain)
+        check_private(plan, self.setup.settings)
+        if roles_of(plan, self.chain).away is not None:
+            if step not in self.cloud_steps or self.setup.line is None:
+                return None
+        elif self._engaged:
+            # What the cloud began under a later plan it forgets with the room.
+            self.hang_up()
+            self.connect()
+        self._go_back(standing, plan, values)
+        return standing
 
     def _go_back(self, standing: Standing, plan: Plan, values: Values) -> None:
         states, lanes = without_lanes(values)
@@ -170,6 +223,7 @@ class Pair:
             worker.forget()
         if roles_of(plan, self.chain).away is not None:
             line = self._need_line()
+            self._engaged = True
             ask(line, Recall(line.number(), standing.step, self.version))
         self.setup.holding.take(list(standing.owned), states)
         self.owned = frozenset(standing.owned)

@@ -24,6 +24,11 @@ class Worker(Protocol[_Batch_contra, _Done_co]):
 
     @property
     def turns(self) -> bool: ...
+    @property
+    def newest(self) -> int:
+        """The last step that was begun and not taken back."""
+        ...
+
     def begin(self, step: int, batch: _Batch_contra) -> None:
         """The work before the other side's part."""
         ...
@@ -68,8 +73,9 @@ def _fixed(
         worker.begin(step, batch)
         yield from _cycle(worker, step, first, step, window, inner)
         step += 1
+    last = min(step - 1, worker.newest)
     for late in range(step, step + window):
-        yield from _cycle(worker, late, first, step - 1, window, inner)
+        yield from _cycle(worker, late, first, last, window, inner)
 
 
 def _cycle(  # the six numbers of one turn of the wheel

@@ -241,6 +241,8 @@ class Planner:
         # Not the best plan is wanted but the best move; the first of equals is the better plan.
         best = max(found, key=worth) if taken > 0 else found[0]
         cost, new = self._move(present, best, pricing), _seconds(best)
+        # What saves more than half of every step is waited for less.
+        times += new < taken / 2
         offer = Offer(now, taken, best, new, cost.seconds)
         decision, after = decide(lasting, offer, self._rule)
         for _ in range(times - 1):

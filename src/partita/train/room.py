@@ -279,6 +279,8 @@ class Room:
                 "keeping the checkpoints of this run", size * (_KEPT_CHECKPOINTS + 1), limits.disk, "disk"
             )
         run.checkpoints.save(message.step, {**document, "step": message.step}, values)
+        # What is later belongs to a history that was left, and would push out what the edge can go back to.
+        run.checkpoints.discard_after(message.step)
         return said.Saved(message.request, message.step)
 
     def _recall(self, message: said.Recall) -> Message:

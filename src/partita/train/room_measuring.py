@@ -22,6 +22,7 @@ from .room_limits import exceeded
 
 # A second or two for a network of an edge device; other visitors wait for it.
 EFFORT: Final = Effort(seconds=0.2, budget=8.0)
+_CODECS: Final = Effort(seconds=0.1, budget=5.0)
 _MOST_CODECS: Final = 32
 # Activations are kept for the way back, beside the gradients of the weights.
 _TRAINING: Final = 2
@@ -49,9 +50,14 @@ def measured(
     if needed > most:
         raise exceeded(f"measuring {model.chain.name!r} at batch {batch}", needed, most, "state")
     with torch.random.fork_rng(), _borrowed(model, held):
-        found = measure(model, batches=(batch,), effort=effort or EFFORT, backward=True)
-    found = replace(found, codecs=measure_codecs(codecs))
+        found = measure(model, batches=(batch,), effort=_effort(effort or EFFORT, slow), backward=True)
+    found = replace(found, codecs=measure_codecs(codecs, effort=_effort(_CODECS, slow)))
     return found.slowed(slow) if slow > 1 else found
+
+
+def _effort(effort: Effort, slow: float) -> Effort:
+    """A device that is pretended stretches the least that work takes."""
+    return replace(effort, quantile=0.0) if slow > 1 else effort
 
 
 def bytes_needed(chain: Chain, batch: int) -> int:

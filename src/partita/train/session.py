@@ -106,11 +106,9 @@ class Session:
 
     def close(self) -> None:
         """Hang up and let go of the run's folder. What was trained stays in the model."""
-        if self._course is not None:
-            self._course.pair.hang_up()
+        self._stack.close()
         self._notebook.close()
         self._opening.close()
-        self._stack.close()
 
     # -- what the user sees ------------------------------------------------------------------------------------------
 
@@ -173,7 +171,8 @@ class Session:
         """The mean loss and the right answers over data; nothing is learned."""
         course = self._open(data)
         batches = Batches.of(data, self._settings, self.model)
-        return examine(course.pair.worker, batches.in_order(), course.pair.line)
+        pair = course.pair
+        return course.patiently(lambda: examine(pair.worker, batches.in_order(), pair.line))
 
     @property
     def predicted(self) -> float | None:
@@ -183,7 +182,7 @@ class Session:
 
     def gather(self) -> None:
         """Bring the weights that rest with the cloud into the model here; the cloud keeps its copies."""
-        self._now.pair.gather()
+        self._now.patiently(self._now.pair.gather)
 
     def save(self, path: Path | str) -> None:
         """Write the whole model as safetensors; states that rest with the cloud are fetched first."""
@@ -193,8 +192,15 @@ class Session:
     # -- beginning ---------------------------------------------------------------------------------------------------
 
     def _open(self, data: object) -> Course:
-        if self._course is not None:
-            return self._course
+        if self._course is None:
+            try:
+                self._course = self._opened(data)
+            except BaseException:
+                self.close()
+                raise
+        return self._course
+
+    def _opened(self, data: object) -> Course:
         opening = self._opening
         model = opening.captured(self._given, data)
         self._stack.enter_context(use_threads(model, opening.threads))
@@ -213,6 +219,7 @@ class Session:
         self._notebook.open(model.chain, self._settings, self._plan, opening.threads)
         dial = opening.dial(model, graph) if opening.cloud else None
         pair = Pair(self._setup(model, loss, batches), model.chain, opening.checkpoints(), dial)
+        self._stack.callback(pair.hang_up)
         course = Course(pair, Company(self._settings, self._patience, self._notebook.news, self._meter))
         normalises = has_normalisation(model)
         self._notes += [note for note in batches.notes if normalises]
@@ -220,8 +227,8 @@ class Session:
             course.say("warned", note)
         course.take_up(lambda: self._first_plan(course, batches))
         if course.live is None and self._planned(pair):
-            course.live = self._live(pair, batches, pair.worker.plan)
-        self._course = course
+            course.live = course.patiently(lambda: self._live(pair, batches, pair.worker.plan))
+            course.restrict()
         return course
 
     def _setup(self, model: TorchModel, loss: Loss, batches: Batches) -> Setup:

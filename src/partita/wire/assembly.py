@@ -35,11 +35,14 @@ class Outgoing:
         "body_length",
         "channel",
         "header_length",
+        "message",
         "remaining",
     )
 
-    def __init__(self, channel: int, header: bytes, buffers: Sequence[Buffer]) -> None:
-        self.channel = channel
+    def __init__(
+        self, channel: int, header: bytes, buffers: Sequence[Buffer], message: Message | None = None
+    ) -> None:
+        self.channel, self.message = channel, message
         self._pieces = [memoryview(header), *buffers]
         self._index = self._at = 0
         self._started = False
@@ -61,7 +64,7 @@ class Outgoing:
         views = [[_flat(buffer) for buffer in tensor.buffers] for tensor in tensors.values()]
         _check_own(headers, [tuple(map(len, each)) for each in views], limits)
         buffers = [view for each in views for view in each if len(view)]
-        outgoing = cls(channel, vocabulary.encode(message, headers), buffers)
+        outgoing = cls(channel, vocabulary.encode(message, headers), buffers, message)
         for field_, value, limit in (
             ("header", outgoing.header_length, limits.max_header),
             ("body", outgoing.body_length, limits.max_body),
@@ -72,6 +75,11 @@ class Outgoing:
                     fix=f"send it in several messages, or raise Limits.max_{field_} on both sides",
                 )
         return outgoing
+
+    @property
+    def begun(self) -> bool:
+        """Whether any of it has left."""
+        return self._started
 
     def cut(self, size: int, seq: int) -> Frame:
         """The next ``size`` bytes as a frame."""

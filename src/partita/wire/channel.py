@@ -61,6 +61,10 @@ class Connection(Protocol):
         """Send a message; arrays travel raw, `Encoded` ones as they are. Waits while too much is queued."""
         ...
 
+    def withdraw(self, message: Message) -> bool:
+        """Take back a message of which nothing has left yet; False where that is too late."""
+        ...
+
     async def receive(self) -> Delivery:
         """The next message and its tensors, still encoded: `decode(tensors["x"])`. Its errors end the connection."""
         ...

@@ -86,6 +86,13 @@ class Peer:
             await self._change()
             self._check()
 
+    def withdraw(self, message: Message) -> bool:
+        """Take a message back, if nothing of it has left."""
+        withdrawn = self.session.withdraw(message)
+        if withdrawn:
+            self._notify()
+        return withdrawn
+
     async def receive(self) -> Delivery:
         """The next message; after the last one, why there are no more."""
         while not self._inbox:
@@ -342,6 +349,11 @@ def _closed_error(event: Closed) -> PartitaError:
         return ConnectionLost(
             f"the connection broke and was not resumed: {event.reason}",
             fix="check the network, or raise Settings.resume_timeout; then start again from the last checkpoint",
+        )
+    if event.code == "taken-over":
+        # Not lost: who dials again would take it back, and the two would go on like that.
+        return SessionMisused(
+            f"the other side let this session go: {event.reason}", fix="end one of the two, and start the other again"
         )
     if event.code == "done":
         return ConnectionLost(_DONE, fix="open a new connection to go on")

@@ -15,8 +15,10 @@ from typing import Final, final
 __all__ = ["LinkEstimate", "Rate", "ReceiveMeter", "RoundTrip", "Sample"]
 
 # Seconds that are remembered: one message of 3 s on a link that became slow says it all, while a burst of
-# 1 ms (what TCP hands over after a retransmission) says little.
+# 1 ms (what TCP hands over after a retransmission) says little. Windows follow the longer memory. Whoever plans wants
+# the shorter one: a link that fell to a fortieth shows it after 0.3 s, with the longer one after 1.5 s.
 _MEMORY_SECONDS: Final = 0.5
+_SHORT_MEMORY_SECONDS: Final = 0.1
 _RECENT_SECONDS: Final = 3.0
 _RECENT_PINGS: Final = 16
 # A message below this is over before the clock has moved.
@@ -24,6 +26,8 @@ _MEASURABLE_BYTES: Final = 64 << 10
 # Long messages report while they run, so that windows grow and links change within one of them.
 _REPORT_BYTES: Final = 256 << 10
 _REPORT_SECONDS: Final = 0.05
+# On a link that became slow they report though little came.
+_LATEST_REPORT: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ class ReceiveMeter:
         self._last = now
         self._bytes += size
         seconds = now - self._first
-        if not ended and (self._bytes < _REPORT_BYTES or seconds < _REPORT_SECONDS):
+        few = self._bytes < _REPORT_BYTES and seconds < _LATEST_REPORT
+        if not ended and (few or seconds < _REPORT_SECONDS):
             return None
         sample = Sample(self._bytes, seconds) if seconds > 0 else None
         self._first = None if ended else now
@@ -82,6 +87,8 @@ class Rate:
 
     _bytes: float = 0.0
     _seconds: float = 0.0
+    _steady_bytes: float = 0.0
+    _steady_seconds: float = 0.0
     _at: float = 0.0
     _recent: deque[tuple[float, float]] = field(default_factory=deque)
 
@@ -94,11 +101,15 @@ class Rate:
         """Learn from one burst."""
         # Time without transfer counts like transfer: a message of 4 ms on a link that became fast must not be weighed
         # against half a second of a minute ago.
-        keep = exp(-max(sample.seconds, now - self._at) / _MEMORY_SECONDS)
+        passed = max(sample.seconds, now - self._at)
         self._at = now
+        keep = exp(-passed / _SHORT_MEMORY_SECONDS)
         self._bytes = self._bytes * keep + sample.bytes
         self._seconds = self._seconds * keep + sample.seconds
-        rate = self._bytes / self._seconds
+        keep = exp(-passed / _MEMORY_SECONDS)
+        self._steady_bytes = self._steady_bytes * keep + sample.bytes
+        self._steady_seconds = self._steady_seconds * keep + sample.seconds
+        rate = self._steady_bytes / self._steady_seconds
         while self._recent and self._recent[-1][1] <= rate:  # never again the highest
             self._recent.pop()
         self._recent.append((now, rate))

@@ -15,6 +15,7 @@ from .assembly import Outgoing
 from .flow import SendCredit
 from .frame import Frame
 from .limits import Limits
+from .message import Message
 
 __all__ = ["CONTROL", "TENSORS", "Outbox"]
 
@@ -64,6 +65,16 @@ class Outbox:
         """Queue a message on its channel."""
         self._queues[message.channel].append(message)
         self.queued += message.remaining
+
+    def withdraw(self, message: Message) -> bool:
+        """Take a message back of which nothing has left yet; False if some of it has."""
+        for queue in self._queues:
+            for outgoing in queue:
+                if outgoing.message is message and not outgoing.begun:
+                    queue.remove(outgoing)
+                    self.queued -= outgoing.remaining
+                    return True
+        return False
 
     def next_frame(self) -> Frame | None:
         """The next frame that may go now."""

@@ -156,6 +156,10 @@ class Session:
         self._outbox.put(Outgoing.of(message, tensors or {}, where, self.settings.vocabulary, limits))
         return where
 
+    def withdraw(self, message: Message) -> bool:
+        """Take back a message of which nothing has left; the other side will never know of it."""
+        return self._outbox.withdraw(message)
+
     def next_chunk(self, now: float) -> list[Buffer] | None:
         """The next frame as buffers to be written in this order, or None."""
         if self._urgent:
@@ -225,12 +229,12 @@ class Session:
         if not probe.reply:
             return [Received(probe, {}, TENSORS, 0)]
         size = min(probe.reply, self.settings.limits.max_probe)
-        # One unanswered probe at a time: a second one would only measure the first.
+        # Behind other traffic it would only measure that, and be in its way: the traffic measures itself.
+        tensors = {}
         if not self._outbox.queued:
             body = memoryview(bytes(size))
-            self.send(
-                Probe(probe.request, 0), {"probe": Encoded(TensorHead("raw", "uint8", (size,)), (body,))}
-            )
+            tensors = {"probe": Encoded(TensorHead("raw", "uint8", (size,)), (body,))}
+        self.send(Probe(probe.request, 0), tensors)
         return []
 
     def _converse(self, frame: Frame, now: float) -> list[Event]:

@@ -34,6 +34,10 @@ def test_before_the_first_step_the_board_says_so() -> None:
     assert board(0).line() == "the first step is on its way"
 
 
+def test_a_very_fast_link_is_told_in_gigabits() -> None:
+    assert rows(board(rate_up=2e9))["link"].startswith("up 16 Gbit/s, down 20 Mbit/s")
+
+
 def test_everything_that_is_known_has_its_row() -> None:
     shown = rows(board(joules=0.5, joules_source="RAPL"))
 

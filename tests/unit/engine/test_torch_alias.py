@@ -45,6 +45,20 @@ class WritesAndReads(Three):
         return self.c(h) + y
 
 
+class Counts(Three):
+    """Writes to a buffer where no gradients flow, through a view of it, and uses it two stages later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.a(x)
+        with torch.no_grad():
+            self.seen[:4].add_(h.mean(0)[:4])
+        return self.c(self.b(h)) + self.seen
+
+
 class NormTwice(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -155,3 +169,12 @@ def test_outputs_share_no_memory_with_inputs_or_parameters() -> None:
 
     assert not np.shares_memory(out["output.0"], values["x"])
     assert not np.shares_memory(out["output.1"], model.module.a.weight.detach().numpy())
+
+
+def test_a_write_where_no_gradients_flow_is_seen_too() -> None:
+    """Averages that a module keeps by itself are written under `no_grad`."""
+    model = capture_torch(Counts(), (X,), mode="train")
+    reasons = set(model.chain.blocked.values())
+
+    assert reasons == {"buffer 'seen' is written on one side and used on the other"}
+    assert model.legal_cuts("train") == (0, 1, len(model.chain))

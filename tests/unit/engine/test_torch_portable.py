@@ -69,6 +69,7 @@ def captured(name: str) -> TorchModel:
     if name == "normed":
         return capture_torch(Normed(), (torch.randn(4, 8),), mode="train")
     if name == "llama":
+        torchvision_works()  # transformers imports it where it is installed
         transformers = pytest.importorskip("transformers")
         sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
         config = transformers.LlamaConfig(**sizes, vocab_size=50, use_cache=False)
