@@ -1,7 +1,7 @@
 """A captured model as plain data: packed where the user's code is, unpacked where no code of theirs may run.
 
 The bytes hold the graphs of both modes as rows of allowed operators, the chain, the names and shapes of the state
-and the constants that tracing found. Weights do not travel here, nor do example inputs: of these only sizes and the
+and the constants that tracing found, with the buffers that no state carries. Weights do not travel here, nor do example inputs: of these only sizes and the
 range of integers. The unpacked model has the same chain, the same parts and the same numbers; the structure around
 its outputs is a plain dictionary.
 
@@ -57,12 +57,14 @@ def pack_torch(model: TorchModel) -> bytes:
         graphs.append(writer.graph(mode, layout))
         writer.own(layout.chain)
     written = [write_constant(tensor) for _, tensor in writer.constants.values()]
+    states, values = describe_states(model.book, writer.states, len(written))
+    written += values
     head = Head(
         name=model.origin.name,
         torch=torch.__version__[:64],
         batch=model.origin.batch,
         operators=list(writer.operators),
-        states=describe_states(model.book, writer.states),
+        states=states,
         constants=[row for row, _ in written],
         inputs=[Input(i.name, i.dtype, i.shape, i.low, i.high) for i in model.origin.likeness()],
         graphs=graphs,
@@ -105,7 +107,7 @@ def _rebuilt(
     _check_sizes(head, most_bytes)
     constants = [read_constant(r, data, device) for r, data in zip(head.constants, buffers, strict=True)]
     reader = Reader(head, constants, device, most_bytes)
-    origin = PortableOrigin(head, device, most_bytes)
+    origin = PortableOrigin(head, constants, device, most_bytes)
     layouts: dict[Mode, Layout] = {}
     for graph in head.graphs:
         if graph.mode in layouts:
@@ -138,9 +140,24 @@ def _check_sizes(head: Head, most: int) -> None:
             )
         if not isinstance(row, Input) and row.order and sorted(row.order) != list(range(len(row.shape))):
             raise refuse(f"{list(row.order)} is no order of axes")
+        _check_value(head, row)
         kind = DTYPES[row.dtype]
         if getattr(row, "learns", False) and not (kind.is_floating_point or kind.is_complex):
             raise refuse(f"{row.name!r} is {row.dtype} and learns")
+
+
+def _check_value(head: Head, row: Any) -> None:
+    """Whether a value that comes with a state is there, looks like it, and is of one that no state carries."""
+    at = getattr(row, "value", 0)
+    if not at:
+        return
+    if row.parameter or row.persistent or at > len(head.constants):
+        raise refuse(f"{row.name!r} comes with a value that it cannot have")
+    found = head.constants[at - 1]
+    if (found.dtype, found.shape) != (row.dtype, row.shape):
+        raise refuse(
+            f"{row.name!r} is {row.dtype}{list(row.shape)}, its value {found.dtype}{list(found.shape)}"
+        )
 
 
 def _number_of_bytes(dtype: str) -> int:

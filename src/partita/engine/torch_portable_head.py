@@ -116,7 +116,7 @@ class Graph(_Row, frozen=True, array_like=True, forbid_unknown_fields=True):
 
 
 class State(_Row, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A parameter or buffer, without its values."""
+    """A parameter or buffer. Values come only with buffers that no state carries: `value` is a constant plus one."""
 
     name: Name
     dtype: Word
@@ -127,6 +127,7 @@ class State(_Row, frozen=True, array_like=True, forbid_unknown_fields=True):
     order: Axes = ()
     # Other names of the same tensor.
     aliases: Annotated[list[Name], msgspec.Meta(max_length=4096)] = []
+    value: Index = 0
 
 
 class Constant(_Row, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -1,7 +1,8 @@
 """The state of a model that arrived as data: known by name, type and shape, in memory only while it is held.
 
 Rules: what is not held lies on torch's `meta` device, which has shapes and no bytes; holding gives zeros, and never
-more bytes in all than allowed; a cloud that runs one part holds that part.
+more bytes in all than allowed; a cloud that runs one part holds that part. Buffers that no state carries are there
+from the beginning, with the values they came with.
 """
 
 from __future__ import annotations
@@ -33,17 +34,31 @@ DTYPES: Mapping[str, torch.dtype] = {
 }
 
 
-def describe_states(book: StateBook, names: Iterable[str]) -> list[State]:
-    """Parameters and buffers by what they look like."""
+def describe_states(
+    book: StateBook, names: Iterable[str], constants: int
+) -> tuple[list[State], list[tuple[Constant, bytes]]]:
+    """Parameters and buffers by what they look like; with their values those that are part of no state.
+
+    `constants` is how many constants there are before these.
+    """
     tensors = book.all()
     others: dict[str, list[str]] = {}
     for alias, first in book.aliases.items():
         if alias != first:
             others.setdefault(first, []).append(alias)
-    return [_state(name, tensors[name], book.has(name), others.get(name, [])) for name in names]
+    rows: list[State] = []
+    values: list[tuple[Constant, bytes]] = []
+    for name in names:
+        tensor, kept = tensors[name], book.has(name)
+        at = 0
+        if not kept and not isinstance(tensor, torch.nn.Parameter):
+            values.append(write_constant(tensor))
+            at = constants + len(values)
+        rows.append(_state(name, tensor, kept, others.get(name, []), at))
+    return rows, values
 
 
-def _state(name: str, tensor: torch.Tensor, kept: bool, aliases: list[str]) -> State:
+def _state(name: str, tensor: torch.Tensor, kept: bool, aliases: list[str], value: int) -> State:
     if not dtype_of(tensor).travels:
         raise CannotCapture(
             f"{name!r} is a {tensor.dtype} tensor laid out as {tensor.layout}, which has no bytes to send",
@@ -58,6 +73,7 @@ def _state(name: str, tensor: torch.Tensor, kept: bool, aliases: list[str]) -> S
         tensor.requires_grad,
         memory_order(tensor) or (),
         aliases,
+        value,
     )
 
 
@@ -92,11 +108,17 @@ def read_constant(row: Constant, data: memoryview, device: torch.device) -> torc
 class PortableOrigin:
     """Where the graphs and the state of an unpacked model are."""
 
-    def __init__(self, head: Head, device: torch.device, most_bytes: int) -> None:
+    def __init__(
+        self, head: Head, constants: Sequence[torch.Tensor], device: torch.device, most_bytes: int
+    ) -> None:
         self.name, self.batch, self.device = head.name, head.batch, device
         self._head, self._most = head, most_bytes
         self._rows = {row.name: row for row in head.states}
-        self._held: dict[str, torch.Tensor | None] = {r.name: _blank(r) for r in head.states}
+        # Buffers that no state carries came with their values, and stay: nobody could send them again.
+        self._stays = {r.name: constants[r.value - 1].clone() for r in head.states if r.value}
+        self._held: dict[str, torch.Tensor | None] = {
+            r.name: self._stays.get(r.name, _blank(r)) for r in head.states
+        }
         aliases = {alias: r.name for r in head.states for alias in (r.name, *r.aliases)}
         kept = frozenset(r.name for r in head.states if r.persistent)
         self.book = StateBook({r.name: (self._held, r.name) for r in head.states}, aliases, kept)
@@ -186,7 +208,8 @@ class PortableOrigin:
 
     def drop(self, names: Sequence[str]) -> None:
         for name in self._firsts(names):
-            self._held[name] = _blank(self._rows[name])
+            if name not in self._stays:
+                self._held[name] = _blank(self._rows[name])
 
     def _firsts(self, names: Sequence[str]) -> list[str]:
         unknown = [n for n in names if n not in self.book.aliases]

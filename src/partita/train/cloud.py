@@ -23,12 +23,13 @@ from ..wire import (
     HubLimits,
     Listener,
     Message,
+    Result,
     Settings,
     Tls,
     listen,
 )
 from .cloud_visitor import Visitor, told
-from .messages import TRAINING, Begin
+from .messages import TRAINING, Begin, Hasten
 from .room import Answer, House, Room, run_key
 from .room_limits import MemoryWatch, RoomLimits
 from .room_plan import Data
@@ -118,13 +119,17 @@ class CloudServer:
         try:
             while True:
                 message, tensors = await self._next(visitor)
+                if isinstance(message, Hasten):
+                    await visitor.hasten(self._workers)
+                    await visitor.send(Result(message.request), {})
+                    continue
                 refusal = await self._admit(visitor, message) if isinstance(message, Begin) else None
                 found: Answer = (
                     (refusal, {}) if refusal else await visitor.work(self._workers, message, tensors)
                 )
                 answer, values = found
                 self._tell(name, visitor, message, answer)
-                await _send(connection, answer, values)
+                await _send(visitor, answer, values)
         except PartitaError as error:
             if visitor.taken_over:
                 # Whatever else would end the session would make the other side come back.
@@ -179,12 +184,12 @@ class CloudServer:
             self._log(f"visitor {name}: {said}")
 
 
-async def _send(connection: Connection, answer: Message, values: Mapping[str, Encoded]) -> None:
+async def _send(visitor: Visitor, answer: Message, values: Mapping[str, Encoded]) -> None:
     try:
-        await connection.send(answer, values)
+        await visitor.send(answer, values)
     except (FrameTooLarge, SessionMisused) as error:
         request = int(getattr(answer, "request", 0))
-        await connection.send(Failed(request, error.code, error.problem[:8000], error.fix[:8000]))
+        await visitor.send(Failed(request, error.code, error.problem[:8000], error.fix[:8000]), {})
 
 
 def _packed(offers: Mapping[str, TorchModel]) -> dict[str, bytes]:

@@ -7,15 +7,18 @@ rooms never write to the folder of one run.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
 from typing import final
 
 from ..errors import PartitaError, SessionMisused
-from ..wire import Connection, Encoded, Failed, Message
-from .messages import Begin, Begun, Commit, Prepare, Recall, Save
+from ..wire import Connection, Encoded, Failed, Message, decode, encode
+from .messages import Begin, Begun, Commit, Prepare, Recall, Save, Slopes
 from .room import Answer, Room
+
+_SHORT = "int8"
 
 
 @final
@@ -28,6 +31,7 @@ class Visitor:
         self.taken_over = False
         self.connection = connection
         self._job: asyncio.Future[Answer] | None = None
+        self._sent: deque[Answer] = deque()
 
     async def work(self, workers: Executor, message: Message, tensors: Mapping[str, Encoded]) -> Answer:
         """Have a message answered by a worker."""
@@ -37,6 +41,23 @@ class Visitor:
         self._job = loop.run_in_executor(workers, self.room.answer, message, tensors)
         # Shielded: a thread that computes is not stopped by whoever stops waiting for it.
         return await asyncio.shield(self._job)
+
+    async def send(self, answer: Message, values: Mapping[str, Encoded]) -> None:
+        """Send an answer, and remember gradients for as long as nothing of them has left."""
+        await self.connection.send(answer, values)
+        waiting = {id(message) for message in self.connection.waiting()}
+        while self._sent and id(self._sent[0][0]) not in waiting:
+            self._sent.popleft()
+        if isinstance(answer, Slopes) and id(answer) in waiting:
+            self._sent.append((answer, values))
+
+    async def hasten(self, workers: Executor) -> None:
+        """Gradients that wait to leave are taken back and said in fewer bytes."""
+        found = [each for each in self._sent if self.connection.withdraw(each[0])]
+        self._sent.clear()
+        loop = asyncio.get_running_loop()
+        for answer, values in found:
+            await self.connection.send(answer, await loop.run_in_executor(workers, shortened, values))
 
     async def give_up(self, why: str) -> None:
         """End this visit from outside: wait for what is being computed, free the room, tell the other side why."""
@@ -56,6 +77,12 @@ class Visitor:
         if self._job is not None:
             with suppress(asyncio.CancelledError, PartitaError):
                 await asyncio.wait([self._job])
+
+
+def shortened(values: Mapping[str, Encoded]) -> dict[str, Encoded]:
+    """Tensors in fewer bytes; those that are short already, or that a memory knows, as they are."""
+    plain = {n: v for n, v in values.items() if v.head.codec == "raw" and v.head.dtype.startswith("float")}
+    return dict(values) | {name: encode(decode(value), _SHORT) for name, value in plain.items()}
 
 
 def told(message: Message, answer: Message, room: Room) -> str:

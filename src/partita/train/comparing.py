@@ -25,7 +25,7 @@ from .contestant import Contestant
 from .holding import Holding
 from .live import facts_of
 from .loading import Batches
-from .opening import Opening, first_weights
+from .opening import Opening, private_front
 from .planner import Facts, question_of
 from .session import Session
 from .settings import Settings
@@ -122,7 +122,7 @@ class Survey:
         model = opening.captured(copy.deepcopy(contest.model), contest.data)
         settings = contest.settings
         if settings.inputs_private:
-            settings = replace(settings, min_front=max(settings.min_front, first_weights(model)))
+            settings = replace(settings, min_front=max(settings.min_front, private_front(model)))
         batch = Batches.of(contest.data, settings, model).first()
         line, _ = opening.dial(model, None)()
         try:

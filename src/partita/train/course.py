@@ -25,6 +25,7 @@ from .live import Live
 from .loading import Batch, Batches
 from .pair import Pair
 from .pipeline import run
+from .planner import Proposal
 from .redial import Absence
 from .reports import EpochReport, Event, Happening, StepReport
 from .settings import Settings
@@ -56,6 +57,7 @@ class Company:
     patience: float
     listener: Callable[[Event | EpochReport], None] | None
     meter: EnergyMeter | None
+    note: Callable[[StepReport], None] | None = None
 
 
 @final
@@ -76,6 +78,7 @@ class Course:
         self._losses = 0
         self._torn = False
         self._absence: Absence | None = None
+        self._leaving: Proposal | None = None
         self._last = monotonic()
         pair.setup = replace(pair.setup, meanwhile=self._look)
 
@@ -91,6 +94,8 @@ class Course:
 
     def _take_up(self, first: Callable[[], Plan]) -> None:
         pair = self.pair
+        if pair.line is None and pair.dial is not None:
+            pair.connect()
         if pair.saved:
             self.standing = pair.back()
             self._guard = guard_from(self.standing.guard)
@@ -221,7 +226,7 @@ class Course:
         given = 0
         while count is None or given < count:
             if self.live is not None and self.live.proposal is not None:
-                self._take_back()
+                self._take_back(self.live)
                 return
             batch = next(self._feed, None)
             if batch is None:
@@ -230,9 +235,13 @@ class Course:
             given += 1
             yield batch
 
-    def _take_back(self) -> None:
+    def _take_back(self, live: Live) -> None:
         """Before a move: what has not left yet need not go over a link that may have become slow."""
         worker = self.pair.worker
+        if self._leaving is live.proposal:
+            return
+        self._leaving = live.proposal
+        worker.hasten(live.link.down / 8)
         taken = worker.withdraw() if self.settings.order == "fixed" else []
         self._feed = chain(taken, self._feed)
 
@@ -241,7 +250,7 @@ class Course:
         if self.live is not None:
             self.live.looked(self.pair.worker.plan, self.pair.line, monotonic())
             if self.live.proposal is not None:
-                self._take_back()
+                self._take_back(self.live)
 
     def _keep_in_touch(self, live: Live) -> None:
         """A cloud that is lost while the plan in force does without it is called again while training goes on."""
@@ -265,7 +274,7 @@ class Course:
         joules = spent.joules if spent is not None else None
         totals = standing.totals.plus(done, seconds, joules)
         self.standing = replace(standing, step=done.step + 1, at=standing.at + 1, totals=totals)
-        return StepReport(
+        report = StepReport(
             step=done.step,
             epoch=standing.epoch,
             loss=told.loss,
@@ -291,6 +300,9 @@ class Course:
             joules=joules,
             joules_source=spent.source if spent is not None else "",
         )
+        if self._company.note is not None:
+            self._company.note(report)
+        return report
 
     def _watch(self, done: Done) -> Alarm | None:
         if not self.settings.guard:
@@ -355,6 +367,7 @@ class Course:
     def _go_astray(self, alarm: Alarm) -> None:
         """Back to the last checkpoint, with half the window."""
         pair, before = self.pair, self.standing.step
+        self._end_absence()
         window = pair.worker.window
         self._divergences += 1
         pair.worker.forget()
@@ -377,6 +390,7 @@ class Course:
         """Find the cloud again, and go back to what both sides have."""
         pair, before = self.pair, self.standing.step
         pair.worker.forget()
+        self._end_absence()
         self._losses += 1
         if not pair.saved or self._losses > _MOST_LOSSES:
             why = "lost again and again" if pair.saved else "there is no checkpoint to go back to"

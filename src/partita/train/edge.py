@@ -26,14 +26,16 @@ from .lanes import lanes_of
 from .line import Line, Ticket
 from .loading import Batch
 from .losses import Loss
-from .messages import IDS, LABEL, RNG, Features, Slope, Slopes, Step
+from .messages import IDS, LABEL, RNG, Features, Hasten, Slope, Slopes, Step
 from .part import Outcome, TrainedPart
 from .roles import Roles, passing, roles_of, upstream
-from .settings import Settings
+from .settings import AUTO, Settings
 
 _T = TypeVar("_T")
 # While an answer is waited for, somebody may look around so often.
 _LOOK_SECONDS = 0.1
+# What is under way before a move may take this long.
+_LATE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ class EdgeWorker:
         self._acks: deque[tuple[_Flight, Ticket]] = deque()
         self._updates = 0
         self.newest = -1
+        self._down = 0
         self._rest_at = perf_counter()
         holding, roles = setup.holding, self.roles
         self._frozen = holding.frozen()
@@ -311,6 +314,15 @@ class EdgeWorker:
         oldest = next(iter(self._flights.values()))
         oldest.wait += perf_counter() - began
 
+    def hasten(self, rate: float) -> None:
+        """Before a move: where gradients under way would take long at so many bytes per second, have them shortened.
+
+        Not where the caller chose their codec, or bounds its error.
+        """
+        asked, late = self._setup.settings, len(self._flights) * self._down / max(rate, 1.0)
+        if asked.codec_down == AUTO and asked.max_error is None and self.codec_down == "raw" and late > _LATE:
+            self._line.post(Hasten(self._line.number()))
+
     def withdraw(self) -> list[Batch]:
         """Take back the latest steps of which nothing has left yet: their batches, for another plan.
 
@@ -375,5 +387,6 @@ class EdgeWorker:
                 fix="check that both sides run the same version",
             )
         flight.cloud += reply.message.seconds
-        flight.down += sum(tensor.nbytes for tensor in reply.tensors.values())
+        self._down = sum(tensor.nbytes for tensor in reply.tensors.values())
+        flight.down += self._down
         return reply

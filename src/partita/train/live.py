@@ -94,7 +94,8 @@ class Live:
         self._probe: Future[LinkEstimate] | None = None
         self._asked = self._at = now
         self._rests = float("-inf")
-        self.spent = 0.0
+        # Seconds of planning, probes, and their bytes both ways.
+        self.spent, self.probes, self.probed_bytes = 0.0, 0, 0
         self.lost: PartitaError | None = None
 
     @classmethod
@@ -198,7 +199,9 @@ class Live:
             return
         self.context = self.context.with_link(line.link(), now)
         if probe is None and self.context.needs_probe(now, hurry=self._planner.hurried):
-            self._probe, self._asked = line.probe(self.context.probe_bytes), now
+            size = self.context.probe_bytes
+            self._probe, self._asked = line.probe(size), now
+            self.probes, self.probed_bytes = self.probes + 1, self.probed_bytes + 2 * size
 
 
 def _told(link: Link) -> Link:

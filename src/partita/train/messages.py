@@ -175,6 +175,12 @@ class Slopes(Message, frozen=True):
     count: Count = 0
 
 
+class Hasten(Message, frozen=True):
+    """The link became slow: say what waits to leave in fewer bytes, at the price of some of its precision."""
+
+    request: Count
+
+
 class Examine(Message, frozen=True):
     """Forward one batch in eval mode; judge it too if labels come with it."""
 
@@ -215,5 +221,5 @@ class Recall(Message, frozen=True):
 
 TRAINING: Final[Vocabulary] = WORK.extended(
     Begin, Begun, Model, Measure, Measured, Prepare, Prepared, Give, Take, Taken, Commit, Abandon, Step, Features, Slope,
-    Slopes, Examine, Verdict, Save, Saved, Recall,
+    Slopes, Hasten, Examine, Verdict, Save, Saved, Recall,
 )  # fmt: skip

@@ -127,12 +127,20 @@ class Opening:
             write_whole(file, iter([dump(profile).encode()]))
 
 
-def first_weights(model: TorchModel) -> int:
-    """How many first stages to keep so that no input leaves as it is: up to the first one that has weights."""
-    for position, stage in enumerate(model.chain.stages, 1):
-        if any(isinstance(model.book[name], torch.nn.Parameter) for name in stage.params):
-            return position
-    return 1
+def private_front(model: TorchModel) -> int:
+    """How many first stages to keep so that no input leaves as it is: up to the first one that has weights, and on
+    to the last one that reads an input, or what was made of its numbers alone. Skips carry that far."""
+    chain = model.chain
+    raw, first, last = set(chain.inputs), 0, 0
+    for position, stage in enumerate(chain.stages, 1):
+        weighty = any(isinstance(model.book[name], torch.nn.Parameter) for name in stage.params)
+        first = first or (position if weighty else 0)
+        read = raw.intersection(stage.inputs)
+        last = position if read else last
+        bare = not weighty and raw.issuperset(stage.inputs)
+        if bare and any(chain.tensors[name].dtype.is_float for name in read):
+            raw.update(stage.outputs)
+    return max(first, last, 1)
 
 
 def run_id(folder: Path | None) -> str:

@@ -174,11 +174,9 @@ class Pair:
         return self._checkpoints.steps() if self._checkpoints is not None else ()
 
     def back(self) -> Standing:
-        """Both sides go back to the latest checkpoint that counts; the cloud is dialled where it was not yet."""
+        """Both sides go back to the latest checkpoint that counts."""
         checkpoints = self._checkpoints
         mine = checkpoints.steps() if checkpoints is not None else ()
-        if self.setup.line is None and self._dial is not None:
-            self.connect()
         damaged: PartitaError | None = None
         for step in reversed(mine):
             if checkpoints is None:  # pragma: no cover - there would be no steps
@@ -206,12 +204,13 @@ class Pair:
         plan.check(self.chain)
         check_private(plan, self.setup.settings)
         if roles_of(plan, self.chain).away is not None:
+            if self.setup.line is None and self._dial is not None:
+                self.connect()
             if step not in self.cloud_steps or self.setup.line is None:
                 return None
         elif self._engaged:
-            # What the cloud began under a later plan it forgets with the room.
+            # What the cloud began under a later plan it forgets with the room; who needs it dials again.
             self.hang_up()
-            self.connect()
         self._go_back(standing, plan, values)
         return standing
 

@@ -38,7 +38,7 @@ from .loading import Batches
 from .losses import Loss, custom_loss, named_loss
 from .losses_graph import pack_loss
 from .notebook import Notebook, Tracing
-from .opening import Opening, first_weights
+from .opening import Opening, private_front
 from .optimizers import optimizing_of
 from .pair import Pair
 from .part import Outcome
@@ -163,9 +163,7 @@ class Session:
         course = self._open(data)
         model = self.model
         judged = None if held_out is None else Batches.of(held_out, self._settings, model)
-        for report in course.through(Batches.of(data, self._settings, model, augment=augment), judged):
-            self._notebook.step(report)
-            yield report
+        yield from course.through(Batches.of(data, self._settings, model, augment=augment), judged)
 
     def evaluate(self, data: object) -> Outcome:
         """The mean loss and the right answers over data; nothing is learned."""
@@ -208,7 +206,7 @@ class Session:
             self._plan = belonging_plan(self._plan, model)
         opening.profiles = belonging_profiles(opening.profiles, model)
         if self._settings.inputs_private:
-            least = max(self._settings.min_front, first_weights(model))
+            least = max(self._settings.min_front, private_front(model))
             self._settings = opening.settings = replace(self._settings, min_front=least)
         batches = Batches.of(data, self._settings, model)
         # A loader of the user's own has a batch size of its own.
@@ -216,11 +214,14 @@ class Session:
         loss, graph = self._loss_of(model, batches)
         if self._plan is not None:
             check_private(self._plan, self._settings)
-        self._notebook.open(model.chain, self._settings, self._plan, opening.threads)
+        notebook = self._notebook
+        notebook.open(model.chain, self._settings, self._plan, opening.threads)
         dial = opening.dial(model, graph) if opening.cloud else None
         pair = Pair(self._setup(model, loss, batches), model.chain, opening.checkpoints(), dial)
         self._stack.callback(pair.hang_up)
-        course = Course(pair, Company(self._settings, self._patience, self._notebook.news, self._meter))
+        course = Course(
+            pair, Company(self._settings, self._patience, notebook.news, self._meter, notebook.step)
+        )
         normalises = has_normalisation(model)
         self._notes += [note for note in batches.notes if normalises]
         for note in self._notes:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import final
+from typing import Final, final
 
 from ..errors import ProtocolViolation, SessionMisused
 from .codec_head import Encoded
 from .frame import Frame, FrameKind
 from .limits import Limits
-from .message import Buffer, Message, TensorHeader, Vocabulary, body_layout, slice_body
+from .message import Buffer, Message, Probe, TensorHeader, Vocabulary, body_layout, slice_body
 
 __all__ = ["Assembly", "Outgoing"]
+
+_PROBE_CHUNKS: Final = 10
+_SMALLEST_PROBE_CHUNK: Final = 8 << 10
 
 
 def _flat(buffer: Buffer) -> memoryview:
@@ -35,6 +38,7 @@ class Outgoing:
         "body_length",
         "channel",
         "header_length",
+        "largest_chunk",
         "message",
         "remaining",
     )
@@ -49,6 +53,10 @@ class Outgoing:
         self.header_length = len(header)
         self.body_length = sum(len(buffer) for buffer in buffers)
         self.remaining = self.header_length + self.body_length
+        # The first chunk measures nothing: of a probe it must be a small part.
+        self.largest_chunk = self.remaining
+        if isinstance(message, Probe):
+            self.largest_chunk = max(self.remaining // _PROBE_CHUNKS, _SMALLEST_PROBE_CHUNK)
 
     @classmethod
     def of(

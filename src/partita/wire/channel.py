@@ -61,6 +61,10 @@ class Connection(Protocol):
         """Send a message; arrays travel raw, `Encoded` ones as they are. Waits while too much is queued."""
         ...
 
+    def waiting(self) -> list[Message]:
+        """The messages of which nothing has left yet, those of each channel in their order."""
+        ...
+
     def withdraw(self, message: Message) -> bool:
         """Take back a message of which nothing has left yet; False where that is too late."""
         ...

@@ -86,6 +86,10 @@ class Peer:
             await self._change()
             self._check()
 
+    def waiting(self) -> list[Message]:
+        """The messages of which nothing has left yet."""
+        return self.session.waiting()
+
     def withdraw(self, message: Message) -> bool:
         """Take a message back, if nothing of it has left."""
         withdrawn = self.session.withdraw(message)

@@ -66,6 +66,10 @@ class Outbox:
         self._queues[message.channel].append(message)
         self.queued += message.remaining
 
+    def waiting(self) -> list[Message]:
+        """The messages of which nothing has left yet, those of each channel in their order."""
+        return [o.message for queue in self._queues for o in queue if o.message and not o.begun]
+
     def withdraw(self, message: Message) -> bool:
         """Take a message back of which nothing has left yet; False if some of it has."""
         for queue in self._queues:
@@ -95,7 +99,7 @@ class Outbox:
         queue, credit = self._queues[channel], self.credits[channel]
         if not queue:
             return None
-        size = credit.chunk(queue[0].remaining, self._limits.max_chunk)
+        size = credit.chunk(queue[0].remaining, min(self._limits.max_chunk, queue[0].largest_chunk))
         if not size:
             return None
         self.seq += 1

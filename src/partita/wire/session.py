@@ -87,7 +87,7 @@ class Session:
         return LinkEstimate(up=self._up.smoothed, down=self._down.smoothed, rtt=self._round_trip.shortest)
 
     def peak(self, now: float) -> LinkEstimate:
-        """The same with the highest rates of the last seconds, and the last round trip."""
+        """The same over a longer memory, with the highest rates of the last seconds, and with the last round trip."""
         return LinkEstimate(up=self._up.highest(now), down=self._down.highest(now), rtt=self._round_trip.last)
 
     # -- connections --------------------------------------------------------------------------------------------------
@@ -155,6 +155,10 @@ class Session:
             )
         self._outbox.put(Outgoing.of(message, tensors or {}, where, self.settings.vocabulary, limits))
         return where
+
+    def waiting(self) -> list[Message]:
+        """The messages of which nothing has left yet."""
+        return self._outbox.waiting()
 
     def withdraw(self, message: Message) -> bool:
         """Take back a message of which nothing has left; the other side will never know of it."""

@@ -7,6 +7,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -16,8 +17,9 @@ from partita.engine import Mode, Values, largest_difference
 from partita.engine.torch_capture import capture_torch
 from partita.engine.torch_model import TorchModel
 from partita.engine.torch_portable import pack_torch, unpack_torch
+from partita.engine.torch_portable_head import join, part
 from partita.engine.torch_values import to_numpy
-from partita.errors import CannotCapture, SessionMisused
+from partita.errors import CannotCapture, PartitaError, SessionMisused
 from partita.testing.models import tiny_model
 from partita.zoo.guard import torchvision_works
 
@@ -186,7 +188,8 @@ def test_the_whole_runs_as_one_part() -> None:
 def test_packing_again_gives_the_same_bytes() -> None:
     """Nothing is lost on the way, regions and constants included."""
     for name in ("normed", "towers"):
-        assert pack_torch(travelled(name)) == pack_torch(captured(name))
+        packed = pack_torch(captured(name))
+        assert pack_torch(unpack_torch(packed)) == packed
 
 
 def test_examples_are_made_up_and_integers_stay_in_their_range() -> None:
@@ -247,3 +250,31 @@ def test_a_network_of_torchvision_travels() -> None:
     left, right = (step(model, 0, middle, here.example(), own) for model in (here, there))
 
     assert [largest_difference(a, b) for a, b in zip(left, right, strict=True)] == [0.0] * 4
+
+
+class Positions(nn.Module):
+    """Adds what it counted out when it was made: a buffer that no state carries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.register_buffer("offsets", torch.arange(4.0), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x) + self.offsets
+
+
+def test_buffers_that_no_state_carries_come_with_their_values() -> None:
+    """And stay when the part is dropped: nobody could send them again."""
+    model = unpack_torch(pack_torch(capture_torch(Positions(), (torch.randn(2, 4),), mode="train")))
+    model.drop(tuple(model.book.all()))
+    assert model.book["offsets"].tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert model.book["linear.weight"].is_meta
+
+
+def test_a_parameter_cannot_come_with_a_value() -> None:
+    """Weights do not travel here."""
+    head, buffers = part(pack_torch(capture_torch(Positions(), (torch.randn(2, 4),), mode="train")), 1 << 20)
+    rows = [msgspec.structs.replace(row, value=1) for row in head.states]
+    with pytest.raises(PartitaError, match="a value that it cannot have"):
+        unpack_torch(join(msgspec.structs.replace(head, states=rows), [bytes(b) for b in buffers]))

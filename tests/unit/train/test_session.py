@@ -40,12 +40,17 @@ def test_a_trace_is_not_written_where_it_is_not_wanted(tmp_path: Path) -> None:
     assert not (tmp_path / "trace.jsonl").exists()
 
 
-def test_steps_that_were_left_early_are_in_the_trace(tmp_path: Path) -> None:
-    with Session(small_net(), settings=SETTINGS, folder=tmp_path, trace=Tracing(data="mine")) as session:
-        next(session.train(BATCHES))
-    history = read_trace(tmp_path / "trace.jsonl")
+def test_steps_that_are_finished_after_the_user_left_are_in_the_trace(tmp_path: Path) -> None:
+    cloud = around(lambda: Room(House(tmp_path / "cloud")))
+    run = {"folder": tmp_path / "run", "trace": Tracing(data="mine"), "cloud": cloud, "plan": PLAN}
+    with Session(small_net(), settings=SETTINGS, **run) as session:  # type: ignore[arg-type]
+        steps = session.train(BATCHES)
+        next(steps)
+        steps.close()  # type: ignore[attr-defined]
+        assert session.steps == 2
+    history = read_trace(tmp_path / "run/trace.jsonl")
 
-    assert (len(history.steps), history.run.data) == (1, "mine")
+    assert (len(history.steps), history.run.data) == (2, "mine")
 
 
 def test_the_folder_of_another_model_is_refused_before_the_cloud_is_called(tmp_path: Path) -> None:

@@ -7,9 +7,18 @@ def test_the_first_chunk_does_not_count():
     """Its bytes were on their way before the clock started."""
     meter = ReceiveMeter()
     assert meter.arrived(1000, 1.0, message_bytes=100_000, ended=False) is None
-    meter.arrived(1000, 2.0, message_bytes=100_000, ended=False)
+    meter.arrived(1000, 1.02, message_bytes=100_000, ended=False)
 
-    assert meter.arrived(500, 3.0, message_bytes=100_000, ended=True) == Sample(1500, 2.0)
+    assert meter.arrived(500, 1.04, message_bytes=100_000, ended=True) == Sample(1500, pytest.approx(0.04))
+
+
+def test_a_slow_link_is_told_of_soon():
+    """Little that took long is a sample before the message ends."""
+    meter = ReceiveMeter()
+    meter.arrived(8000, 1.0, message_bytes=1 << 20, ended=False)
+    assert meter.arrived(8000, 1.06, message_bytes=1 << 20, ended=False) is None
+
+    assert meter.arrived(8000, 1.12, message_bytes=1 << 20, ended=False).bytes == 16000
 
 
 def test_small_messages_measure_nothing():
@@ -82,8 +91,18 @@ def test_the_highest_is_of_the_last_moments():
     rate.add(Sample(1_000_000, 1.0), 1.0)
 
     assert rate.highest(1.0) == 2_000_000
-    assert rate.highest(3.5) == rate.smoothed < 2_000_000
+    assert rate.smoothed < rate.highest(3.5) < 2_000_000
     assert rate.highest(99.0) == rate.smoothed
+
+
+def test_planners_hear_sooner_than_windows_follow():
+    """A link that fell to a fortieth shows it in 0.4 s; windows remember longer."""
+    rate = Rate()
+    rate.add(Sample(12_500_000, 0.5), 0.5)
+    for at in (0.6, 0.7, 0.8, 0.9):
+        rate.add(Sample(62_500, 0.1), at)
+
+    assert rate.smoothed < 2_500_000 < rate.highest(0.9)
 
 
 def test_the_round_trip_is_the_shortest():
