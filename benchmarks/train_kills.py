@@ -170,17 +170,21 @@ def compare(name: str, arm: list[str], kills: int, seed: int) -> dict[str, Any]:
 
 def compared(left: Edge, right: Edge) -> dict[str, Any]:
     """What both have in the end."""
-    digests = [hashlib.sha256((edge.run / "model.safetensors").read_bytes()).hexdigest() for edge in (left, right)]
+    digests = [
+        hashlib.sha256((edge.run / "model.safetensors").read_bytes()).hexdigest() for edge in (left, right)
+    ]
     traces = [read_trace(edge.run / "trace.jsonl") for edge in (left, right)]
     steps = [[(step.step, step.loss) for step in trace.steps] for trace in traces]
     return {
         "equal": digests[0] == digests[1],
         "digests": digests,
         "told alike": steps[0] == steps[1] and [step for step, _ in steps[0]] == list(range(STEPS)),
-        "epochs alike": [e.held_out_loss for e in traces[0].epochs] == [e.held_out_loss for e in traces[1].epochs],
+        "epochs alike": [e.held_out_loss for e in traces[0].epochs]
+        == [e.held_out_loss for e in traces[1].epochs],
         "undone": traces[1].undone,
         "events": {
-            what: sum(event.what == what for event in traces[1].events) for what in ("resumed", "lost", "back")
+            what: sum(event.what == what for event in traces[1].events)
+            for what in ("resumed", "lost", "back")
         },
     }
 

@@ -70,7 +70,7 @@ class Scene:
 SCENES = (
     Scene("network", "auto", (Where(200), Where(5), Where(200))),
     Scene("network, raw", "raw", (Where(200), Where(5), Where(200))),
-    Scene("throttled", "auto", (Where(10), Where(10, 4), Where(10))),
+    Scene("throttled", "auto", (Where(5), Where(5, 4), Where(5))),
     Scene("from the edge alone", "auto", (Where(1), Where(100))),
 )
 

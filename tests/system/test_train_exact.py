@@ -21,6 +21,7 @@ from partita.engine.torch_capture import capture_torch
 from partita.engine.torch_model import TorchModel
 from partita.engine.torch_portable import pack_torch
 from partita.errors import ConnectionLost
+from partita.graph import Link
 from partita.plan import Plan, parse_plan
 from partita.testing.lines import Tampering, around
 from partita.train import Optimizing, Session, Settings
@@ -301,7 +302,7 @@ def some_plan(net: Net, draw: random.Random, *, data: bool) -> str:
 
 def restless(session: Session, net: Net, draw: random.Random, every: int, *, data: bool) -> None:
     """Put a planner into the session that wants another plan every few steps."""
-    live = Mock(spec=Live, ranking=None, proposal=None, lost=None)
+    live = Mock(spec=Live, ranking=None, proposal=None, lost=None, link=Link(1e9, 1e9))
 
     def seen(done: Done, *_: object) -> None:
         if (done.step + 1) % every == 0 and live.proposal is None:

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from ..engine import Values
     from ..engine.torch_model import TorchModel
-    from ..train.room_limits import RoomLimits
-    from ..train.room_plan import Data
+    from ..train import Data, RoomLimits
 
 NO_ACCESS = AccessOptions()
 STATE = Path("partita-cloud")
@@ -127,26 +126,19 @@ def _check_numbers(**given: float | None) -> None:
 
 
 def _limits(memory: str | None, visitors: int) -> RoomLimits:
-    from ..train.room_limits import RoomLimits
+    from ..train import RoomLimits
 
     return RoomLimits(visitors=visitors, memory=round(parse_size(memory)) if memory is not None else 0)
 
 
 def _start(device: str) -> None:
     """What must be so before the first tensor."""
-    import torch
-
     from ..profile import steady_heap
+    from ..train import check_device
 
     # Parts must take the same time in every process that measures or runs them.
     steady_heap()
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as problem:
-        first = next(iter(str(problem).splitlines()), "")
-        raise BadDocument(
-            "--device", [f"{device!r} cannot be used: {first}"], fix="`partita doctor` lists what is here"
-        ) from None
+    check_device(device)
 
 
 def _captured(reference: str) -> TorchModel:
@@ -180,7 +172,7 @@ def _data(reference: str) -> Data:
 
 
 async def _serve(screen: Screen, service: _Service) -> int:
-    from ..train.cloud import CloudServer
+    from ..train import CloudServer
 
     server = CloudServer(
         service.url,

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .child import LocalCloud, local_cloud
-    from .comparing import Cell, Contest, Row, compare
+    from .cloud import CloudServer
+    from .comparing import Cell, Contest, Row, Survey, compare
+    from .devices import check_device
     from .energy import EnergyMeter, StepEnergy, Watts, energy_of, parse_watts
     from .loading import example_of
     from .losses import LOSSES
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from .rates import parse_schedule
     from .reports import EpochReport, Event, StepReport
     from .roles import check_private
+    from .room_limits import RoomLimits
+    from .room_plan import Data
     from .session import Session
     from .settings import Feedback, Optimizing, Settings
     from .simulate_case import Case, slower
@@ -34,7 +38,9 @@ if TYPE_CHECKING:
 # Module -> the public names that live there.
 _HOMES = {
     "child": "LocalCloud local_cloud",
-    "comparing": "Cell Contest Row compare",
+    "cloud": "CloudServer",
+    "comparing": "Cell Contest Row Survey compare",
+    "devices": "check_device",
     "energy": "EnergyMeter StepEnergy Watts energy_of parse_watts",
     "loading": "example_of",
     "losses": "LOSSES",
@@ -44,6 +50,8 @@ _HOMES = {
     "rates": "parse_schedule",
     "reports": "EpochReport Event StepReport",
     "roles": "check_private",
+    "room_limits": "RoomLimits",
+    "room_plan": "Data",
     "session": "Session",
     "settings": "Feedback Optimizing Settings",
     "simulate_case": "Case slower",
@@ -71,7 +79,9 @@ __all__ = [
     "LOSSES",
     "Case",
     "Cell",
+    "CloudServer",
     "Contest",
+    "Data",
     "EnergyMeter",
     "EpochReport",
     "Event",
@@ -82,6 +92,7 @@ __all__ = [
     "Optimizing",
     "Played",
     "Replay",
+    "RoomLimits",
     "Row",
     "RunLine",
     "Session",
@@ -89,11 +100,13 @@ __all__ = [
     "Slowdown",
     "StepEnergy",
     "StepReport",
+    "Survey",
     "Sweep",
     "Trace",
     "TraceWriter",
     "Tracing",
     "Watts",
+    "check_device",
     "check_private",
     "check_trace",
     "compare",

@@ -27,6 +27,7 @@ from .live import facts_of
 from .loading import Batches
 from .opening import Opening, private_front
 from .planner import Facts, question_of
+from .reports import EpochReport, Event
 from .session import Session
 from .settings import Settings
 
@@ -59,7 +60,8 @@ class Row:
     """One arm in one cell.
 
     `predicted` is a step by the profiles and the link as it was asked for, `alone` one step with nothing beside it, `busiest` the
-    work of the slowest stage in it. `spread` is how far apart the blocks of the measurement are, as a share. `moves` are
+    work of the slowest stage in it. `blocks` are the seconds per step block by block, `spread` how
+    far apart they are, as a share of their median. `moves` are
     those of the planner on the way. `to_target` is training seconds to the accuracy asked for, None if it was not reached.
     """
 
@@ -80,6 +82,7 @@ class Row:
     spread: float = 0.0
     moves: int = 0
     window: int = 0
+    blocks: tuple[float, ...] = ()
 
     @property
     def overlap(self) -> float:
@@ -217,7 +220,7 @@ class Race:
     def _entry(self, arm: Arm) -> Contestant:
         contest = self.contest
 
-        def make(listener: Callable[[object], None]) -> Session:
+        def make(listener: Callable[[Event | EpochReport], None]) -> Session:
             return Session(
                 copy.deepcopy(contest.model),
                 settings=contest.settings,
@@ -257,4 +260,5 @@ class Race:
             spread=tally.spread,
             moves=len(entry.moves),
             window=plan.window,
+            blocks=tuple(tally.blocks),
         )

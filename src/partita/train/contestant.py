@@ -144,4 +144,3 @@ class Contestant:
         if stop is not None:
             stop()
         self.session.close()
-

@@ -25,6 +25,7 @@ __all__ = [
     "Examine",
     "Features",
     "Give",
+    "Hasten",
     "Measure",
     "Measured",
     "Model",

@@ -32,7 +32,8 @@ from .loading import example_of
 from .messages import Begin, Begun, Measure, Measured, Model
 from .moving import MESSAGE_BYTES, expect
 from .pair import Dial
-from .settings import AUTO, Settings
+from .settings import AUTO, Optimizing, Settings
+from .updating import with_updates
 
 # A second or two for a network of an edge device: more would be felt, less is noise.
 EFFORT = Effort(seconds=0.2, budget=8.0)
@@ -103,7 +104,9 @@ class Opening:
             # A slower device is pretended, so the cloud is likely this machine too: one after the other.
             found["cloud"], there = read_profile(there.result()), None
         if "edge" not in found:
-            found["edge"] = profile_here(model, batch, codecs, slow=slow, threads=self.threads)
+            found["edge"] = profile_here(
+                model, batch, codecs, self.settings.optimizer, slow=slow, threads=self.threads
+            )
         if there is not None:
             found["cloud"] = read_profile(there.result())
         for place, profile in found.items():
@@ -113,7 +116,9 @@ class Opening:
     def _file(self, model: TorchModel, place: str) -> Path | None:
         if self.folder is None:
             return None
-        key = hashlib.sha256(f"{model.chain.digest} {self.settings.batch}".encode()).hexdigest()[:12]
+        key = hashlib.sha256(
+            f"{model.chain.digest} {self.settings.batch} {self.settings.optimizer}".encode()
+        ).hexdigest()[:12]
         return self.folder / f"profile-{place}-{key}.json"
 
     def _kept(self, model: TorchModel, place: str) -> Profile | None:
@@ -188,13 +193,20 @@ def efforts(slow: float) -> tuple[Effort, Effort]:
 
 
 def profile_here(
-    model: TorchModel, batch: int, codecs: Sequence[str], *, slow: float, threads: int | None
+    model: TorchModel,
+    batch: int,
+    codecs: Sequence[str],
+    optimizing: Optimizing,
+    *,
+    slow: float,
+    threads: int | None,
 ) -> Profile:
     """What the model costs on this device, in training."""
     before = {name: tensor.clone() for name, tensor in model.book.persistent().items()}
     effort, codec_effort = efforts(slow)
     with torch.random.fork_rng():
         found = measure(model, batches=(batch,), effort=effort, threads=threads, backward=True)
+        found = with_updates(found, model, optimizing, quantile=effort.quantile)
     model.book.load(before, "the state before the measurement")
     found = replace(found, codecs=measure_codecs(codecs, effort=codec_effort))
     return found.slowed(slow) if slow > 1 else found

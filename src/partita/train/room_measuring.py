@@ -19,6 +19,8 @@ from ..errors import BadDocument
 from ..graph import Chain, Profile
 from ..profile import Effort, activation_bytes, measure, measure_codecs
 from .room_limits import exceeded
+from .settings import Optimizing
+from .updating import with_updates
 
 # A second or two for a network of an edge device; other visitors wait for it.
 EFFORT: Final = Effort(seconds=0.2, budget=8.0)
@@ -36,9 +38,9 @@ def measured(
     batch: int,
     codecs: Sequence[str],
     *,
+    optimizing: Optimizing | None = None,
     slow: float = 1.0,
     most: int,
-    effort: Effort | None = None,
 ) -> Profile:
     """The profile of a model at a batch size, in training."""
     problems = [f"batch: {batch} is below 1"] if batch < 1 else []
@@ -50,7 +52,10 @@ def measured(
     if needed > most:
         raise exceeded(f"measuring {model.chain.name!r} at batch {batch}", needed, most, "state")
     with torch.random.fork_rng(), _borrowed(model, held):
-        found = measure(model, batches=(batch,), effort=_effort(effort or EFFORT, slow), backward=True)
+        effort = _effort(EFFORT, slow)
+        found = measure(model, batches=(batch,), effort=effort, backward=True)
+        if optimizing is not None:
+            found = with_updates(found, model, optimizing, quantile=effort.quantile)
     found = replace(found, codecs=measure_codecs(codecs, effort=_effort(_CODECS, slow)))
     return found.slowed(slow) if slow > 1 else found
 

@@ -91,7 +91,15 @@ class RoomModel:
         """What the model costs here."""
         most = self._limits.state
         with DRAWING:
-            return measured(self._model, self._held, batch, codecs, slow=slow, most=most)
+            return measured(
+                self._model,
+                self._held,
+                batch,
+                codecs,
+                optimizing=self._settings.optimizer,
+                slow=slow,
+                most=most,
+            )
 
     # -- the plan in force -------------------------------------------------------------------------------------------
 

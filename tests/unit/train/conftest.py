@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,13 @@ from partita.engine.torch_capture import capture_torch
 from partita.engine.torch_model import TorchModel
 from partita.engine.torch_portable import pack_torch
 from partita.graph import dump
-from partita.plan import Plan, parse_plan, print_plan
-from partita.run import state_digest
+from partita.plan import Plan, inner_window, parse_plan, print_plan
+from partita.run import Pace, state_digest
+from partita.testing.lines import Tampering, around
+from partita.train.checkpoints import Checkpoints
+from partita.train.edge import Setup
 from partita.train.holding import Holding
+from partita.train.loading import Batch
 from partita.train.losses import named_loss
 from partita.train.messages import (
     IDS,
@@ -39,9 +44,14 @@ from partita.train.messages import (
     Take,
     Verdict,
 )
+from partita.train.moving import Moved
+from partita.train.opening import Opening
+from partita.train.pair import Pair
 from partita.train.part import Outcome
+from partita.train.pipeline import run
 from partita.train.roles import CLOUD, roles_of, upstream
 from partita.train.room import House, Room
+from partita.train.room_plan import Data
 from partita.train.settings import Optimizing, Settings
 from partita.wire import Encoded, Failed, decode, encode
 
@@ -277,3 +287,80 @@ def unsplit() -> Callable[..., tuple[list[float], dict[str, torch.Tensor]]]:
         return losses, net.state_dict()
 
     return train
+
+
+@dataclass
+class Pairing:
+    """Both sides in one process: a pair, the rooms it called, and what went over its lines."""
+
+    pair: Pair
+    tampering: Tampering
+    rooms: list[Room]
+
+    def plan(self, text: str) -> Plan:
+        """Of the network, with K = 0 unless the text says so."""
+        digest = self.pair.chain.digest
+        return replace(parse_plan(text, model="net", digest=digest), mode="train", batch=6)
+
+    def install(self, text: str) -> Moved:
+        return self.pair.install(self.plan(text))
+
+    def train(self, first: int, count: int) -> list[float]:
+        """Steps under the plan in force: their losses."""
+        pair = self.pair
+        inner = inner_window(pair.worker.plan)
+        batches = iter([self.batch(step) for step in range(first, first + count)])
+        done = run(pair.worker, batches, first=first, window=pair.worker.window, inner=inner)
+        losses = [each.outcome.loss for each in done]
+        pair.worker.drained()
+        return losses
+
+    def batch(self, step: int) -> Batch:
+        inputs, labels = batch_of(step)
+        ids = np.arange(6 * step, 6 * step + 6)
+        return Batch({self.pair.chain.inputs[0]: inputs.numpy()}, {"label": labels.numpy()}, ids, 6)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Every state of the module, from wherever it is."""
+        self.pair.gather()
+        module = self.pair.setup.holding.model.module
+        return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+@pytest.fixture
+def make_pair(tmp_path: Path) -> Iterator[Callable[..., Pairing]]:
+    """Pairs with a cloud in this process; a room ends when another line is opened. `folder` keeps checkpoints."""
+    made: list[Pairing] = []
+
+    def make(
+        settings: Settings = SETTINGS,
+        *,
+        folder: str = "",
+        module: torch.nn.Module | None = None,
+        data: Data | None = None,
+    ) -> Pairing:
+        rooms, tampering = list[Room](), Tampering()
+
+        def room() -> Room:
+            for old in rooms:
+                old.end("another line was opened")
+            rooms.append(Room(House(tmp_path / "state", data=data)))
+            return rooms[-1]
+
+        model = capture_torch(module or small_net(), (batch_of(0)[0],), name="net", mode="train")
+        holding = Holding(model, settings)
+        loss = named_loss(settings.loss, model.chain.outputs)
+        setup = Setup(holding, settings, loss, None, Pace(), lambda _: settings.optimizer.rate)
+        opening = Opening(settings, around(room, tampering), None, None, {}, None, None)
+        checkpoints = Checkpoints(tmp_path / folder) if folder else None
+        pair = Pair(setup, model.chain, checkpoints, opening.dial(model, None))
+        made.append(Pairing(pair, tampering, rooms))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.pair.hang_up()
+        if each.pair._checkpoints is not None:
+            each.pair._checkpoints.close()
+        for room in each.rooms:
+            room.end("the test is over")

@@ -1,0 +1,270 @@
+"""What becomes of a training when its link breaks, its cloud comes back or does not, or another one wants its place."""
+
+import _thread
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from partita.engine.torch_capture import capture_torch
+from partita.errors import NotFound, SessionMisused, StoreUnavailable, Unreachable
+from partita.train import Optimizing, Session, Settings, line, read_trace
+from partita.train.child import LocalCloud, LocalLink, local_cloud
+from partita.wire import parse_shape
+
+# Two epochs of twelve steps.
+STEPS = 24
+SETTINGS = Settings(
+    epochs=2, batch=8, checkpoint=5, optimizer=Optimizing("sgd", 0.05, {"momentum": 0.9}), feedback="delta"
+)
+PLAN = "edge[0:3] -int8/int8-> cloud[3:7] | K=2 batch=8 mode=train"
+Weights = dict[str, torch.Tensor]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Another number of threads adds in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    return torch.randn(96, 10, generator=draw), torch.randint(0, 4, (96,), generator=draw)
+
+
+def net() -> Any:
+    """Batch norm and dropout on both sides."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        first = (nn.Linear(10, 16), nn.BatchNorm1d(16), nn.Dropout(0.2))
+        module = nn.Sequential(
+            *first, nn.Linear(16, 16), nn.BatchNorm1d(16), nn.Dropout(0.2), nn.Linear(16, 4)
+        )
+    return capture_torch(module, (torch.zeros(8, 10),), name="net", mode="train")
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[LocalCloud]:
+    """One that stays, for all who do not kill it."""
+    with local_cloud() as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def mortal(tmp_path: Path) -> Iterator[LocalCloud]:
+    with local_cloud(state=tmp_path / "state") as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def link(cloud: LocalCloud) -> Iterator[LocalLink]:
+    link = LocalLink("127.0.0.1", cloud.port, parse_shape("100mbit/2ms"))
+    yield link
+    link.close()
+
+
+def begun(cloud: LocalCloud, folder: Path, link: LocalLink | None = None, **fields: Any) -> Session:
+    url = cloud.url if link is None else f"ws://127.0.0.1:{link.port}"
+    given: dict[str, Any] = {"plan": PLAN, "settings": SETTINGS, "patience": 120.0, **fields}
+    return Session(net(), cloud=url, token=cloud.token, folder=folder, **given)
+
+
+def weights(session: Session) -> Weights:
+    return {name: value.clone() for name, value in session.model.book.persistent().items()}
+
+
+@pytest.fixture(scope="module")
+def alone(cloud: LocalCloud, data: Any, tmp_path_factory: pytest.TempPathFactory) -> Weights:
+    """The weights of a training to which nothing happened."""
+    with begun(cloud, tmp_path_factory.mktemp("alone")) as session:
+        for _ in session.train(data, held_out=data):
+            pass
+        return weights(session)
+
+
+def equal(left: Weights, right: Weights) -> bool:
+    return left.keys() == right.keys() and all(
+        torch.equal(value, right[name]) for name, value in left.items()
+    )
+
+
+def happened(session: Session) -> list[str]:
+    return [event.what for event in session.events if event.what in ("resumed", "lost", "back")]
+
+
+def cut(link: LocalLink, seconds: float) -> None:
+    link.cut()
+    threading.Timer(seconds, link.restore).start()
+
+
+def test_a_short_loss_of_the_link_costs_nothing(
+    cloud: LocalCloud, link: LocalLink, alone: Weights, data: Any, tmp_path: Path
+) -> None:
+    """The connection is taken up where it broke: no step is done again, and nobody is told."""
+    with begun(cloud, tmp_path / "run", link) as session:
+        for report in session.train(data, held_out=data):
+            if report.step == 7:
+                cut(link, 1.0)
+        assert happened(session) == []
+        connection = session._now.pair.line
+        assert connection is not None
+        assert connection.stats().resumed >= 1
+        assert equal(weights(session), alone)
+    assert read_trace(tmp_path / "run/trace.jsonl").undone == 0
+
+
+def test_after_a_long_loss_both_go_back(
+    cloud: LocalCloud,
+    link: LocalLink,
+    alone: Weights,
+    data: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Twice, the second time while held-out samples are judged."""
+    monkeypatch.setattr(line, "RESUME_SECONDS", 0.2)
+    with begun(cloud, tmp_path / "run", link) as session:
+        for report in session.train(data, held_out=data):
+            if report.step in (7, STEPS // 2 - 1) and len(happened(session)) < 4:
+                cut(link, 1.0)
+        assert happened(session) == ["lost", "back", "lost", "back"]
+        assert equal(weights(session), alone)
+    trace = read_trace(tmp_path / "run/trace.jsonl")
+    assert [step.step for step in trace.steps] == list(range(STEPS))
+    assert [epoch.epoch for epoch in trace.epochs] == [1, 2]
+    assert trace.undone > 0
+
+
+def test_a_training_is_stopped_while_the_link_is_cut(
+    cloud: LocalCloud, link: LocalLink, alone: Weights, data: Any, tmp_path: Path
+) -> None:
+    """Ctrl-C waits for nobody, and whoever goes on, with this session or another one, loses nothing."""
+    with begun(cloud, tmp_path / "run", link) as session:
+        with pytest.raises(KeyboardInterrupt):
+            for report in session.train(data, held_out=data):
+                if report.step == 8:
+                    link.cut()
+                    threading.Timer(0.2, _thread.interrupt_main).start()
+        link.restore()
+        for report in session.train(data, held_out=data):
+            if report.step == 18:
+                break
+    with begun(cloud, tmp_path / "run") as session:
+        for _ in session.train(data, held_out=data):
+            pass
+        assert happened(session) == ["resumed"]
+        assert equal(weights(session), alone)
+
+
+def test_an_evaluation_outlives_the_link(
+    cloud: LocalCloud, link: LocalLink, data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for after the training: what it needs is fetched again."""
+    monkeypatch.setattr(line, "RESUME_SECONDS", 0.2)
+    with begun(cloud, tmp_path / "run", link) as session:
+        for _ in session.train(data):
+            pass
+        before = session.evaluate(data)
+        cut(link, 1.0)
+        assert session.evaluate(data) == before
+        assert happened(session) == ["lost", "back"]
+        session.save(tmp_path / "net.safetensors")
+
+
+def test_a_cloud_comes_back_with_its_state(
+    mortal: LocalCloud, alone: Weights, data: Any, tmp_path: Path
+) -> None:
+    """Killed in the middle; whoever begins meanwhile waits for it, and nobody waits who never met it."""
+    with begun(mortal, tmp_path / "run") as session:
+        for report in session.train(data, held_out=data):
+            if report.step == 7:
+                mortal.restart()
+        assert happened(session) == ["lost", "back"]
+        assert equal(weights(session), alone)
+    with begun(mortal, tmp_path / "late") as session:
+        for report in session.train(data, held_out=data):
+            if report.step == 13:
+                break
+    mortal.kill()
+    with begun(mortal, tmp_path / "new") as session, pytest.raises(Unreachable):
+        next(session.train(data))
+    threading.Timer(0.5, mortal.start).start()
+    with begun(mortal, tmp_path / "late") as session:
+        for _ in session.train(data, held_out=data):
+            pass
+        assert happened(session) == ["lost", "resumed"]
+        assert equal(weights(session), alone)
+
+
+def test_a_cloud_that_lost_its_state_is_named(mortal: LocalCloud, data: Any, tmp_path: Path) -> None:
+    """Its weights are gone: no training goes on as if they were not."""
+
+    def lose() -> None:
+        mortal.kill()
+        shutil.rmtree(tmp_path / "state")
+        mortal.start()
+
+    with (
+        begun(mortal, tmp_path / "run") as session,
+        pytest.raises(NotFound, match="the cloud of none") as caught,
+    ):
+        for report in session.train(data):
+            if report.step == 7:
+                lose()
+    assert "--state" in caught.value.fix
+    with begun(mortal, tmp_path / "run") as session, pytest.raises(NotFound, match="none is common"):
+        next(session.train(data))
+
+
+def test_two_edges_at_once_do_not_disturb_each_other(
+    cloud: LocalCloud, alone: Weights, data: Any, tmp_path: Path
+) -> None:
+    """Step by step in turn, under different plans, with steps of both under way."""
+    other = replace(SETTINGS, seed=5, feedback="none")
+    row = "edge[0:2] -raw/raw-> cloud[2:6] -raw/raw-> edge[6:7] | K=3 batch=8 mode=train"
+    found = []
+    for folder in ("first", "second"):
+        with begun(cloud, tmp_path / folder, settings=other, plan=row) as session:
+            if folder == "first":
+                for _ in session.train(data, held_out=data):
+                    pass
+                found.append(weights(session))
+                continue
+            with begun(cloud, tmp_path / "beside") as beside:
+                both = zip(session.train(data, held_out=data), beside.train(data, held_out=data), strict=True)
+                assert sum(1 for _ in both) == STEPS
+                found.append(weights(session))
+                assert equal(weights(beside), alone)
+    assert equal(*found)
+
+
+def test_a_run_belongs_to_whoever_began_it_last(
+    cloud: LocalCloud, alone: Weights, data: Any, tmp_path: Path
+) -> None:
+    """The same folder is refused; with a copy of it the second takes over, and the first ends and does not fight."""
+    first = begun(cloud, tmp_path / "run")
+    with first, pytest.raises(SessionMisused, match="begun again"):
+        for report in first.train(data, held_out=data):
+            if report.step == 12:
+                with (
+                    begun(cloud, tmp_path / "run") as second,
+                    pytest.raises(StoreUnavailable, match="in use"),
+                ):
+                    next(second.train(data))
+                shutil.copytree(tmp_path / "run", tmp_path / "copy")
+                with begun(cloud, tmp_path / "copy") as second:
+                    for _ in second.train(data, held_out=data):
+                        pass
+                    assert happened(second) == ["resumed"]
+                    assert equal(weights(second), alone)
+    assert happened(first) == []
