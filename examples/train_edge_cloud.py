@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from partita.train import Session, Settings, local_cloud, parse_optimizing
+from partita.train import Session, Settings, local_cloud
 from partita.wire import parse_shape
 from partita.zoo import as_torch, open_data
 
@@ -28,15 +28,19 @@ def digits() -> nn.Module:
 
 def main() -> None:
     """The planner finds the cut, the window and the codecs; `slow` makes this side a small device."""
-    train = DataLoader(as_torch(open_data("made:digits", limit=1000)), batch_size=64, shuffle=True)
+    train = DataLoader(as_torch(open_data("made:digits", limit=640)), batch_size=32, shuffle=True)
     held_out = DataLoader(as_torch(open_data("made:digits", split="val", limit=300)), batch_size=100)
-    settings = Settings(epochs=2, batch=64, optimizer=parse_optimizing("sgd:0.05,momentum=0.9"))
+    net = digits()
+    sgd = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+    settings = Settings(epochs=2)
     with (
-        local_cloud(link=parse_shape("50mbit/10ms")) as cloud,
-        Session(digits(), settings=settings, cloud=cloud.url, token=cloud.token, slow=8) as session,
+        local_cloud(link=parse_shape("200mbit/10ms")) as cloud,
+        Session(
+            net, optimizer=sgd, settings=settings, cloud=cloud.url, token=cloud.token, slow=16
+        ) as session,
     ):
         for step in session.train(train, held_out=held_out):
-            if step.step % 8 == 0:
+            if step.step % 10 == 0:
                 print(f"step {step.step:3}: loss {step.loss:.3f}, {step.plan}")
         for event in session.events:
             print(f"{event.what} at step {event.step}: {event.said}")

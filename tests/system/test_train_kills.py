@@ -306,3 +306,38 @@ def test_any_death_ends_in_the_same_weights(
     trace = read_trace(tmp_path / "storm/run/trace.jsonl")
     assert [(step.step, step.loss) for step in trace.steps] == sorted(losses.items())
     assert [(epoch.loss, epoch.held_out_loss) for epoch in trace.epochs] == epochs
+
+
+@dataclass
+class Death(Storm):
+    """One death of the edge, at one moment: `late` is behind the message or file."""
+
+    at: int = 0
+    late: bool = False
+    moments: int = 0
+
+    def fate(self, *kinds: str) -> str:
+        self.moments += 1
+        if self.moments != self.at:
+            return ""
+        self.happened.append(kinds[-1 if self.late else -2])
+        return self.happened[-1]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_whoever_dies_while_it_begins_begins_again(
+    late: bool, net: Any, data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every message and file up to the first checkpoints, those of one side only among them."""
+    calm = Storm(tmp_path / "calm", Random(0), share=0.0)
+    wanted = lives(calm, net, data, "no window")
+    for at in range(1, 11):
+        death = Death(tmp_path / str(at), Random(0), 0.0, at=at, late=late)
+        with monkeypatch.context() as patched:
+            patched.setattr(checkpoints, "write_whole", death.write)
+            losses, state, _ = lives(death, net, data, "no window")
+        death.calm()
+        assert death.happened
+        assert losses == wanted[0]
+        assert all(np.array_equal(state[name], value) for name, value in wanted[1].items())
+    calm.calm()

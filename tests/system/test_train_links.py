@@ -3,7 +3,7 @@
 import _thread
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,9 +60,15 @@ def cloud() -> Iterator[LocalCloud]:
         yield cloud
 
 
-@pytest.fixture
-def mortal(tmp_path: Path) -> Iterator[LocalCloud]:
-    with local_cloud(state=tmp_path / "state") as cloud:
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cloud") / "state"
+
+
+@pytest.fixture(scope="module")
+def mortal(state: Path) -> Iterator[LocalCloud]:
+    """One that is killed, with its checkpoints in `state`."""
+    with local_cloud(state=state) as cloud:
         yield cloud
 
 
@@ -87,9 +93,15 @@ def weights(session: Session) -> Weights:
 def alone(cloud: LocalCloud, data: Any, tmp_path_factory: pytest.TempPathFactory) -> Weights:
     """The weights of a training to which nothing happened."""
     with begun(cloud, tmp_path_factory.mktemp("alone")) as session:
-        for _ in session.train(data, held_out=data):
-            pass
+        train(session, data)
         return weights(session)
+
+
+def train(session: Session, data: Any, then: dict[int, Callable[[], object]] | None = None) -> None:
+    """To the end; after some steps something happens, once."""
+    due = dict(then or {})
+    for report in session.train(data, held_out=data):
+        due.pop(report.step, lambda: None)()
 
 
 def equal(left: Weights, right: Weights) -> bool:
@@ -112,9 +124,7 @@ def test_a_short_loss_of_the_link_costs_nothing(
 ) -> None:
     """The connection is taken up where it broke: no step is done again, and nobody is told."""
     with begun(cloud, tmp_path / "run", link) as session:
-        for report in session.train(data, held_out=data):
-            if report.step == 7:
-                cut(link, 1.0)
+        train(session, data, {7: lambda: cut(link, 1.0)})
         assert happened(session) == []
         connection = session._now.pair.line
         assert connection is not None
@@ -134,9 +144,7 @@ def test_after_a_long_loss_both_go_back(
     """Twice, the second time while held-out samples are judged."""
     monkeypatch.setattr(line, "RESUME_SECONDS", 0.2)
     with begun(cloud, tmp_path / "run", link) as session:
-        for report in session.train(data, held_out=data):
-            if report.step in (7, STEPS // 2 - 1) and len(happened(session)) < 4:
-                cut(link, 1.0)
+        train(session, data, dict.fromkeys((7, STEPS // 2 - 1), lambda: cut(link, 1.0)))
         assert happened(session) == ["lost", "back", "lost", "back"]
         assert equal(weights(session), alone)
     trace = read_trace(tmp_path / "run/trace.jsonl")
@@ -149,19 +157,18 @@ def test_a_training_is_stopped_while_the_link_is_cut(
     cloud: LocalCloud, link: LocalLink, alone: Weights, data: Any, tmp_path: Path
 ) -> None:
     """Ctrl-C waits for nobody, and whoever goes on, with this session or another one, loses nothing."""
+
+    def stop() -> None:
+        link.cut()
+        threading.Timer(0.2, _thread.interrupt_main).start()
+
     with begun(cloud, tmp_path / "run", link) as session:
         with pytest.raises(KeyboardInterrupt):
-            for report in session.train(data, held_out=data):
-                if report.step == 8:
-                    link.cut()
-                    threading.Timer(0.2, _thread.interrupt_main).start()
+            train(session, data, {8: stop})
         link.restore()
-        for report in session.train(data, held_out=data):
-            if report.step == 18:
-                break
+        assert next(session.train(data, held_out=data)).step == 5
     with begun(cloud, tmp_path / "run") as session:
-        for _ in session.train(data, held_out=data):
-            pass
+        train(session, data)
         assert happened(session) == ["resumed"]
         assert equal(weights(session), alone)
 
@@ -169,11 +176,10 @@ def test_a_training_is_stopped_while_the_link_is_cut(
 def test_an_evaluation_outlives_the_link(
     cloud: LocalCloud, link: LocalLink, data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Asked for after the training: what it needs is fetched again."""
+    """Asked for after the training: both sides are at its end again, and it is asked for once more."""
     monkeypatch.setattr(line, "RESUME_SECONDS", 0.2)
     with begun(cloud, tmp_path / "run", link) as session:
-        for _ in session.train(data):
-            pass
+        train(session, data)
         before = session.evaluate(data)
         cut(link, 1.0)
         assert session.evaluate(data) == before
@@ -184,87 +190,72 @@ def test_an_evaluation_outlives_the_link(
 def test_a_cloud_comes_back_with_its_state(
     mortal: LocalCloud, alone: Weights, data: Any, tmp_path: Path
 ) -> None:
-    """Killed in the middle; whoever begins meanwhile waits for it, and nobody waits who never met it."""
+    """Killed in the middle; an edge that is begun again meanwhile waits for it, a new one does not."""
     with begun(mortal, tmp_path / "run") as session:
-        for report in session.train(data, held_out=data):
-            if report.step == 7:
-                mortal.restart()
+        train(session, data, {7: mortal.restart})
         assert happened(session) == ["lost", "back"]
         assert equal(weights(session), alone)
     with begun(mortal, tmp_path / "late") as session:
-        for report in session.train(data, held_out=data):
-            if report.step == 13:
-                break
+        next(session.train(data, held_out=data))
     mortal.kill()
     with begun(mortal, tmp_path / "new") as session, pytest.raises(Unreachable):
-        next(session.train(data))
+        train(session, data)
     threading.Timer(0.5, mortal.start).start()
     with begun(mortal, tmp_path / "late") as session:
-        for _ in session.train(data, held_out=data):
-            pass
+        train(session, data)
         assert happened(session) == ["lost", "resumed"]
         assert equal(weights(session), alone)
 
 
-def test_a_cloud_that_lost_its_state_is_named(mortal: LocalCloud, data: Any, tmp_path: Path) -> None:
-    """Its weights are gone: no training goes on as if they were not."""
+def test_a_cloud_that_lost_its_state_is_named(
+    mortal: LocalCloud, state: Path, data: Any, tmp_path: Path
+) -> None:
+    """Its weights are gone: no training goes on as if they were not, now or later."""
 
     def lose() -> None:
         mortal.kill()
-        shutil.rmtree(tmp_path / "state")
+        shutil.rmtree(state)
         mortal.start()
 
-    with (
-        begun(mortal, tmp_path / "run") as session,
-        pytest.raises(NotFound, match="the cloud of none") as caught,
-    ):
-        for report in session.train(data):
-            if report.step == 7:
-                lose()
-    assert "--state" in caught.value.fix
+    with begun(mortal, tmp_path / "run") as session:
+        with pytest.raises(NotFound, match="the cloud of none") as caught:
+            train(session, data, {7: lose})
+        assert "--state" in caught.value.fix
     with begun(mortal, tmp_path / "run") as session, pytest.raises(NotFound, match="none is common"):
-        next(session.train(data))
+        train(session, data)
 
 
 def test_two_edges_at_once_do_not_disturb_each_other(
     cloud: LocalCloud, alone: Weights, data: Any, tmp_path: Path
 ) -> None:
     """Step by step in turn, under different plans, with steps of both under way."""
-    other = replace(SETTINGS, seed=5, feedback="none")
     row = "edge[0:2] -raw/raw-> cloud[2:6] -raw/raw-> edge[6:7] | K=3 batch=8 mode=train"
-    found = []
-    for folder in ("first", "second"):
-        with begun(cloud, tmp_path / folder, settings=other, plan=row) as session:
-            if folder == "first":
-                for _ in session.train(data, held_out=data):
-                    pass
-                found.append(weights(session))
-                continue
-            with begun(cloud, tmp_path / "beside") as beside:
-                both = zip(session.train(data, held_out=data), beside.train(data, held_out=data), strict=True)
-                assert sum(1 for _ in both) == STEPS
-                found.append(weights(session))
-                assert equal(weights(beside), alone)
-    assert equal(*found)
+    other = {"settings": replace(SETTINGS, seed=5, feedback="none"), "plan": row}
+    with begun(cloud, tmp_path / "other alone", **other) as session:
+        train(session, data)
+        other_alone = weights(session)
+    with begun(cloud, tmp_path / "one") as left, begun(cloud, tmp_path / "other", **other) as right:
+        both = zip(left.train(data, held_out=data), right.train(data, held_out=data), strict=True)
+        assert sum(1 for _ in both) == STEPS
+        assert equal(weights(left), alone)
+        assert equal(weights(right), other_alone)
 
 
 def test_a_run_belongs_to_whoever_began_it_last(
     cloud: LocalCloud, alone: Weights, data: Any, tmp_path: Path
 ) -> None:
     """The same folder is refused; with a copy of it the second takes over, and the first ends and does not fight."""
-    first = begun(cloud, tmp_path / "run")
-    with first, pytest.raises(SessionMisused, match="begun again"):
-        for report in first.train(data, held_out=data):
-            if report.step == 12:
-                with (
-                    begun(cloud, tmp_path / "run") as second,
-                    pytest.raises(StoreUnavailable, match="in use"),
-                ):
-                    next(second.train(data))
-                shutil.copytree(tmp_path / "run", tmp_path / "copy")
-                with begun(cloud, tmp_path / "copy") as second:
-                    for _ in second.train(data, held_out=data):
-                        pass
-                    assert happened(second) == ["resumed"]
-                    assert equal(weights(second), alone)
-    assert happened(first) == []
+
+    def again() -> None:
+        with begun(cloud, tmp_path / "run") as second, pytest.raises(StoreUnavailable, match="in use"):
+            train(second, data)
+        shutil.copytree(tmp_path / "run", tmp_path / "copy")
+        with begun(cloud, tmp_path / "copy") as second:
+            train(second, data)
+            assert happened(second) == ["resumed"]
+            assert equal(weights(second), alone)
+
+    with begun(cloud, tmp_path / "run") as first:
+        with pytest.raises(SessionMisused, match="begun again"):
+            train(first, data, {12: again})
+        assert happened(first) == []

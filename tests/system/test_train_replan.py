@@ -54,7 +54,7 @@ def test_the_plan_follows_the_link(cloud: LocalCloud, data: Any) -> None:
     with Session(net(), settings=SETTINGS, cloud=cloud.url, token=cloud.token, slow=12.0, threads=1) as session:
         steps = session.train(data)
         until(steps, lambda: len(session.plan.parts) > 1)
-        cloud.reshape(parse_shape("200kbit/4ms"))
+        cloud.reshape(parse_shape("1mbit/4ms"))
         until(steps, lambda: len(session.plan.parts) == 1)
         cloud.reshape(parse_shape("200mbit/4ms"))
         until(steps, lambda: len(session.plan.parts) > 1)

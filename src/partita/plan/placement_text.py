@@ -17,7 +17,10 @@ from typing import Any, get_args
 from ..errors import BadDocument
 from .placement import Hop, Mode, Objective, PlacedPart, Plan
 
-_FIX = "write it like: edge[0:5] -int8/raw-> cloud[5:17] | K=2 batch=8 mode=train"
+_FIX = (
+    "write it like: edge[0:5] -int8/raw-> cloud[5:17] | K=2 batch=8 mode=train;"
+    " a codec with a / in its name in brackets: -(int4/channel)/raw->"
+)
 _PART = re.compile(
     r'\s*("(?:[^"\\]|\\.)*"|[A-Za-z_][A-Za-z0-9_.]*(?:-[A-Za-z0-9_.]+)*)(?:\[(\d+):(\d+)\])?\s*'
 )

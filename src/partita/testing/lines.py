@@ -14,8 +14,7 @@ from typing import final
 
 from ..errors import ConnectionLost, PartitaError
 from ..run import Reply
-from ..train.line import DirectLine, Line, Ticket
-from ..train.room import Room
+from ..train import DirectLine, Line, Room, Ticket
 from ..wire import Encoded, LinkEstimate, Message, Stats
 
 __all__ = ["Exchange", "TamperedLine", "Tampering", "around"]

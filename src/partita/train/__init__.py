@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .comparing import Cell, Contest, Row, Survey, compare
     from .devices import check_device
     from .energy import EnergyMeter, StepEnergy, Watts, energy_of, parse_watts
+    from .line import DirectLine, Line, Ticket
     from .loading import example_of
     from .losses import LOSSES
     from .notebook import Tracing
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .rates import parse_schedule
     from .reports import EpochReport, Event, StepReport
     from .roles import check_private
+    from .room import Room
     from .room_limits import RoomLimits
     from .room_plan import Data
     from .session import Session
@@ -42,6 +44,7 @@ _HOMES = {
     "comparing": "Cell Contest Row Survey compare",
     "devices": "check_device",
     "energy": "EnergyMeter StepEnergy Watts energy_of parse_watts",
+    "line": "DirectLine Line Ticket",
     "loading": "example_of",
     "losses": "LOSSES",
     "notebook": "Tracing",
@@ -50,6 +53,7 @@ _HOMES = {
     "rates": "parse_schedule",
     "reports": "EpochReport Event StepReport",
     "roles": "check_private",
+    "room": "Room",
     "room_limits": "RoomLimits",
     "room_plan": "Data",
     "session": "Session",
@@ -82,16 +86,19 @@ __all__ = [
     "CloudServer",
     "Contest",
     "Data",
+    "DirectLine",
     "EnergyMeter",
     "EpochReport",
     "Event",
     "Feedback",
     "Length",
+    "Line",
     "LocalCloud",
     "Moment",
     "Optimizing",
     "Played",
     "Replay",
+    "Room",
     "RoomLimits",
     "Row",
     "RunLine",
@@ -102,6 +109,7 @@ __all__ = [
     "StepReport",
     "Survey",
     "Sweep",
+    "Ticket",
     "Trace",
     "TraceWriter",
     "Tracing",

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, final
+from weakref import WeakSet
 
 from ..engine import Array, Values
 from ..errors import BadDocument, CorruptArtifact, NotFound, StoreUnavailable
@@ -50,6 +51,7 @@ class Checkpoints:
             raise StoreUnavailable(
                 f"the checkpoint folder {folder} cannot be used: {error}", fix=fix
             ) from error
+        _OPEN.add(self)
         try:
             self._take_lock()
             # Left by a process that was killed while it wrote.
@@ -145,3 +147,15 @@ class Checkpoints:
             except OSError as error:
                 fix = "check that you may write to the folder"
                 raise StoreUnavailable(f"{path} cannot be removed: {error}", fix=fix) from error
+
+
+_OPEN: Final[WeakSet[Checkpoints]] = WeakSet()
+
+
+def _let_go() -> None:
+    """In a forked child, as loaders of data start them: it may outlive its parent, whose lock this is."""
+    for checkpoints in tuple(_OPEN):
+        checkpoints.close()
+
+
+os.register_at_fork(after_in_child=_let_go)

@@ -91,9 +91,11 @@ class Contestant:
 
     def warm(self, steps: int, *, restless: bool) -> None:
         """Steps that do not count: as many as asked for, and until a planner, if there is one, has settled."""
+        if self._step() is None:  # the first one begins with the opening, which is no step
+            return
         began = quiet = perf_counter()
         moves = len(self.moves)
-        for taken in range(1, 1 << 30):
+        for taken in range(2, 1 << 30):
             if self._step() is None:
                 return
             now = perf_counter()

@@ -33,7 +33,10 @@ _SURPRISE: Final = 1.5
 # A probe may take up this share of a slow link, but every so often there is one.
 _SHARE, _SELDOM = 0.2, 15.0
 _PROBE_SECONDS: Final = 0.1
-_LEAST_PROBE, _LARGEST_PROBE = 96 << 10, 1 << 20
+# A link that fell to a hundredth since it was last heard of has to carry a probe of this size too.
+_LEAST_PROBE, _LARGEST_PROBE = 96 << 10, 256 << 10
+# Silence of a second, and of so many usual steps, says how slow the link must be at least.
+_SILENCE, _SILENT_STEPS = 1.0, 4.0
 # Before anything was measured: some link of a home.
 _UNKNOWN: Final = Link(20e6, 20e6, 0.02)
 
@@ -102,6 +105,21 @@ class Context:
         return replace(
             self, up=up, down=down, rtt=read("rtt"), told=told, probed=at, usual=usual, surprised=surprised
         )
+
+    def with_silence(self, size: int, seconds: float, now: float) -> Context:
+        """While a step with so many bytes on its way is not answered for so long: the link has become slow.
+
+        Frames are measured when they are whole; over a link that fell to a thousandth that takes half a minute.
+        """
+        usual = self.steps.value if self.steps is not None else 0.0
+        if size <= 0 or seconds < max(_SILENCE, _SILENT_STEPS * usual):
+            return self
+        most = size / seconds
+        up, down = (
+            Reading.first(most, now) if old is not None and old.value > 2 * most else old
+            for old in (self.up, self.down)
+        )
+        return replace(self, up=up, down=down)
 
     def with_step(self, seconds: float, now: float) -> Context:
         """After a step that came so long after the one before it."""

@@ -93,6 +93,7 @@ class Live:
         self.proposal: Proposal | None = None
         self._probe: Future[LinkEstimate] | None = None
         self._asked = self._at = now
+        self._size = 0
         self._rests = float("-inf")
         # Seconds of planning, probes, and their bytes both ways.
         self.spent, self.probes, self.probed_bytes = 0.0, 0, 0
@@ -144,7 +145,7 @@ class Live:
         self.proposal = None
         self._planner.begun(plan, now)
         self.context = self.context.under_another_plan()
-        self._at = now
+        self._at, self._size = now, 0
 
     def stayed(self, plan: Plan, now: float) -> None:
         """This plan is still in force: what was proposed could not be done, and is not asked for again at once."""
@@ -166,18 +167,25 @@ class Live:
         took, self._at = now - self._at, now
         if self.proposal is not None:
             return
+        self._size = done.up + done.down
         self.context = self.context.with_step(took, now)
         predicted = self._planner.predicted(plan)
         for place, seconds in (("edge", sum(done.work.values())), ("cloud", done.cloud)):
             if predicted.get(place, 0.0) > _LEAST_WORK and seconds > 0:
                 self.context = self.context.with_work(place, seconds, predicted[place], now)
-        self.looked(plan, line, now)
+        self._look(plan, line, now, waiting=False)
 
     def looked(self, plan: Plan, line: Line | None, now: float) -> None:
+        """While an answer is waited for: the same, and what it means that it is not here yet."""
+        self._look(plan, line, now, waiting=True)
+
+    def _look(self, plan: Plan, line: Line | None, now: float, *, waiting: bool) -> None:
         """What the line says now, and whether another plan would be better."""
         if line is None or self.proposal is not None or self.lost is not None:
             return
-        self._listen(line, now)
+        self._listen(line, now, waiting=waiting)
+        if waiting:
+            self.context = self.context.with_silence(self._size, now - self._at, now)
         silent = self._probe is not None and now - self._asked > _OVERDUE
         if now < self._rests or (silent and not plan.hops):
             return
@@ -187,7 +195,7 @@ class Live:
         self.spent += spent
         self._rests = now + spent / _SHARE
 
-    def _listen(self, line: Line, now: float) -> None:
+    def _listen(self, line: Line, now: float, *, waiting: bool) -> None:
         """Take in what the line measured, and measure it where it has been quiet."""
         probe = self._probe
         if probe is not None and probe.done():
@@ -198,7 +206,8 @@ class Live:
                 self.lost = error
             return
         self.context = self.context.with_link(line.link(), now)
-        if probe is None and self.context.needs_probe(now, hurry=self._planner.hurried):
+        # Not while an answer is late: a probe would come on top of what makes it so.
+        if probe is None and not waiting and self.context.needs_probe(now, hurry=self._planner.hurried):
             size = self.context.probe_bytes
             self._probe, self._asked = line.probe(size), now
             self.probes, self.probed_bytes = self.probes + 1, self.probed_bytes + 2 * size

@@ -357,7 +357,8 @@ def _closed_error(event: Closed) -> PartitaError:
     if event.code == "taken-over":
         # Not lost: who dials again would take it back, and the two would go on like that.
         return SessionMisused(
-            f"the other side let this session go: {event.reason}", fix="end one of the two, and start the other again"
+            f"the other side let this session go: {event.reason}",
+            fix="end one of the two, and start the other again",
         )
     if event.code == "done":
         return ConnectionLost(_DONE, fix="open a new connection to go on")

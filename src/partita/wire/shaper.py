@@ -22,8 +22,10 @@ __all__ = ["ShapedLink"]
 
 # A full Ethernet payload of TCP: loss is drawn per packet.
 _PACKET: Final = 1448
-# What one turn moves; at 10 Mbit/s 6.6 ms of the link, so that rates are even at the scale of a heartbeat.
+# What one turn moves at most, and for how long at most: on a slow link less, down to a packet. Who measures the rate at
+# the other end would otherwise count what came with the last of one piece as if it had taken no time.
 _PIECE: Final = 8 << 10
+_PIECE_SECONDS: Final = 0.003
 # A home router's queue: what may stand in front of the link itself.
 _QUEUE_BYTES: Final = 64 << 10
 # TCP notices a loss after about a round trip, and after at least this when there is too little traffic to notice it by.
@@ -137,7 +139,7 @@ class ShapedLink:
         flight: _Flight = _Flight()
         landing = loop.create_task(self._land(flight, writer))
         try:
-            while data := await reader.read(_PIECE):
+            while data := await reader.read(self._piece(up=up)):
                 await flight.room()
                 medium = self._medium(up=up)
                 done = medium.pass_through(len(data), self._rate(up=up), loop.time())
@@ -172,6 +174,9 @@ class ShapedLink:
         if self.shape.half_duplex:
             return min(self.shape.up, self.shape.down)
         return self.shape.up if up else self.shape.down
+
+    def _piece(self, *, up: bool) -> int:
+        return max(_PACKET, min(_PIECE, int(self._rate(up=up) / 8 * _PIECE_SECONDS)))
 
     def _delay(self, size: int) -> float:
         shape = self.shape

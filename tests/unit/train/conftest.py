@@ -59,6 +59,15 @@ RUN = "0123456789abcdef" * 2
 SETTINGS = Settings(optimizer=Optimizing("sgd", 0.1, {"momentum": 0.9}), seed=3)
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small tensors: threads that wait for each other take longer than the work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def small_net(seed: int = 0) -> torch.nn.Module:
     """Normalisation, dropout and seven stages to cut between."""
     torch.manual_seed(seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -252,6 +253,29 @@ def test_a_second_user_of_a_folder_is_told_who_holds_it(tmp_path: Path) -> None:
         other = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, check=False)
 
     assert f"in use by process {os.getpid()}" in other.stderr.decode()
+
+
+FORKING = """
+import os, sys, time
+from partita.train.checkpoints import Checkpoints
+checkpoints = Checkpoints(__import__("pathlib").Path(sys.argv[1]))
+child = os.fork()
+if child:
+    print(child, flush=True)
+    os._exit(0)
+os.close(1)
+time.sleep(60)
+"""
+
+
+def test_a_child_that_outlives_its_parent_holds_no_folder(tmp_path: Path) -> None:
+    """Loaders of data fork children, and a parent that is killed cannot end them."""
+    command = [sys.executable, "-c", FORKING, str(tmp_path)]
+    child = int(subprocess.run(command, stdout=subprocess.PIPE, timeout=60, check=True).stdout)
+    try:
+        Checkpoints(tmp_path).close()
+    finally:
+        os.kill(child, signal.SIGKILL)
 
 
 def test_a_file_system_without_locks_is_said_and_leaves_nothing_open(
