@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,8 +37,10 @@ def compare(
     rtt: str = "0",
     steps: int = 40,
     warmup: int = 8,
+    blocks: int = 3,
     target: float | None = None,
     arms: tuple[str, ...] = (),
+    inputs_private: bool = False,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     learn: LearnOptions = LEARN,
     cut: CutOptions = CUT,
@@ -60,10 +62,14 @@ def compare(
         How many steps to time in every cell.
     warmup
         How many steps to take before.
+    blocks
+        In how many turns to take them: arms take turns, and the median of their turns is what counts.
     target
         Train to this held-out accuracy instead, like 0.97, for --epochs epochs at most, and compare the seconds.
     arms
         The arms to run, like auto and JointDNN; all if not given.
+    inputs_private
+        Let no input leave as it is, as trainings do by default: then there is no cloud only.
     output
         Write the table and its pictures as one HTML page.
     json
@@ -72,10 +78,7 @@ def compare(
     screen = Screen(as_json=json)
     order = order_of(model, data, learn, cut)
     rates, trips = _numbers("--bandwidth", bandwidth), _trips(rtt)
-    if steps < 1 or warmup < 0:
-        raise BadDocument(
-            "train compare", [f"--steps {steps}, --warmup {warmup}"], fix="give --steps 40 --warmup 8"
-        )
+    _check_counts(steps, warmup, blocks)
     if output is not None:
         check_writable(output)
     from ..train import Cell, Contest, local_cloud
@@ -87,13 +90,14 @@ def compare(
         material.model.module,
         material.data,
         material.held_out if target is not None else None,
-        order.settings,
+        replace(order.settings, inputs_private=inputs_private),
         slow=cut.slow,
         steps=steps,
         warmup=warmup,
         target=target,
         arms=arms,
         threads=learn.threads or 1,
+        blocks=blocks,
     )
     cells = [Cell(rate, trip) for trip in trips for rate in rates]
     screen.say(
@@ -105,8 +109,16 @@ def compare(
     if output is not None:
         write_text(output, _page(model, rows, target))
         screen.say(f"the page is {output}")
-    screen.result({"rows": [asdict(row) for row in rows]})
+    screen.result({"rows": [asdict(row) | {"overlap": row.overlap} for row in rows]})
     return 0
+
+
+def _check_counts(steps: int, warmup: int, blocks: int) -> None:
+    problems = [f"--steps: {steps} is below 1"] if steps < 1 else []
+    problems += [f"--warmup: {warmup} is below 0"] if warmup < 0 else []
+    problems += [f"--blocks: {blocks} is below 1"] if blocks < 1 else []
+    if problems:
+        raise BadDocument("train compare", problems, fix="give --steps 40 --warmup 8 --blocks 3")
 
 
 def _numbers(option: str, text: str) -> list[float]:
@@ -156,8 +168,7 @@ def _speed(row: Row, rows: Sequence[Row]) -> str:
     return f"{other.step_seconds / row.step_seconds:.2f}x"
 
 
-_COLUMNS = ("arm", "a step", "predicted", "to JointDNN", "up", "down", "plan")
-_NUMBERS = frozenset(_COLUMNS[1:6])
+_COLUMNS = ("arm", "a step", "spread", "predicted", "to JointDNN", "up", "down", "moves", "plan")
 
 
 def _cells(row: Row, rows: Sequence[Row], target: float | None) -> list[str]:
@@ -165,10 +176,12 @@ def _cells(row: Row, rows: Sequence[Row], target: float | None) -> list[str]:
     cells = [
         row.arm,
         took,
+        "-" if row.step_seconds is None else f"{row.spread:.0%}",
         "-" if row.predicted is None else milliseconds(row.predicted),
         _speed(row, rows),
         print_size(row.bytes_up),
         print_size(row.bytes_down),
+        str(row.moves),
         row.problem or row.plan,
     ]
     if target is not None:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
-from time import monotonic, sleep
+from time import monotonic
 from typing import TypeVar, final
 
 from ..errors import ConnectionLost, PartFailed, PartitaError, SessionMisused, Unreachable
 from ..graph import print_size
 from ..plan import Plan, inner_window
+from .company import Company, report_of
 from .edge import Done
-from .energy import EnergyMeter
 from .examining import examine
 from .guard import Alarm, Watching, restarted, started, watch
 from .live import Live
@@ -26,14 +26,10 @@ from .loading import Batch, Batches
 from .pair import Pair
 from .pipeline import run
 from .planner import Proposal
-from .redial import Absence
-from .reports import EpochReport, Event, Happening, StepReport
-from .settings import Settings
+from .redial import Absence, dialled_again
+from .reports import Event, Happening, StepReport
 from .standing import Standing, guard_from, guard_numbers
 
-Say = Callable[[Happening, str], None]
-# How often a broken line is dialled again, at first and at last.
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 # A training that goes astray so often is not saved by going back once more.
 _MOST_DIVERGENCES = 5
 # A cloud that is lost so often between two checkpoints is not found by dialling once more.
@@ -47,17 +43,6 @@ class _Astray(Exception):
     def __init__(self, alarm: Alarm) -> None:
         super().__init__(alarm.reason)
         self.alarm = alarm
-
-
-@dataclass(frozen=True)
-class Company:
-    """Who goes along: what the course needs besides the two sides."""
-
-    settings: Settings
-    patience: float
-    listener: Callable[[Event | EpochReport], None] | None
-    meter: EnergyMeter | None
-    note: Callable[[StepReport], None] | None = None
 
 
 @final
@@ -90,7 +75,7 @@ class Course:
             self._take_up(first)
         except (ConnectionLost, Unreachable) as error:
             self._tell_loss(error)
-            self._again(error, lambda: self._take_up(first))
+            dialled_again(self.pair, self._company.patience, error, lambda: self._take_up(first))
 
     def _take_up(self, first: Callable[[], Plan]) -> None:
         pair = self.pair
@@ -266,40 +251,13 @@ class Course:
         """Add a finished step up, and tell of it."""
         now = monotonic()
         seconds, self._last = now - self._last, now
-        pair, standing, told = self.pair, self.standing, done.outcome
-        worker = pair.worker
+        pair, standing, meter = self.pair, self.standing, self._company.meter
         link = pair.line.link() if pair.line is not None else None
-        meter = self._company.meter
         spent = meter.step(seconds, done.wait, done.work) if meter is not None else None
         joules = spent.joules if spent is not None else None
         totals = standing.totals.plus(done, seconds, joules)
         self.standing = replace(standing, step=done.step + 1, at=standing.at + 1, totals=totals)
-        report = StepReport(
-            step=done.step,
-            epoch=standing.epoch,
-            loss=told.loss,
-            right=told.right,
-            count=told.count,
-            seconds=seconds,
-            latency=done.latency,
-            plan=str(worker.plan),
-            version=worker.version,
-            window=worker.window,
-            staleness=done.staleness,
-            codec_up=worker.codec_up,
-            codec_down=worker.codec_down,
-            bytes_up=done.up,
-            bytes_down=done.down,
-            edge_seconds=sum(done.work.values()),
-            cloud_seconds=done.cloud,
-            wait=done.wait,
-            rate_up=link.up if link else None,
-            rate_down=link.down if link else None,
-            rtt=link.rtt if link else None,
-            rate=done.rate,
-            joules=joules,
-            joules_source=spent.source if spent is not None else "",
-        )
+        report = report_of(done, pair.worker, standing.epoch, seconds, link, spent)
         if self._company.note is not None:
             self._company.note(report)
         return report
@@ -397,7 +355,7 @@ class Course:
             self.say("lost", f"{error.problem}; {why}")
             raise error
         self._tell_loss(error)
-        self.standing = self._again(error, pair.back)
+        self.standing = dialled_again(pair, self._company.patience, error, pair.back)
         self._guard = guard_from(self.standing.guard)
         self._tell_planner()
         self.say("back", f"the cloud is there again; from step {before} back to {self.standing.step}")
@@ -433,20 +391,6 @@ class Course:
         absence, self._absence = self._absence, None
         if absence is not None:
             absence.end()
-
-    def _again(self, error: PartitaError, work: Callable[[], _T]) -> _T:
-        """Dial the cloud again until work succeeds, or patience ends."""
-        until, pause = monotonic() + self._company.patience, _FIRST_PAUSE
-        while True:
-            self.pair.hang_up()
-            try:
-                self.pair.connect()
-                return work()
-            except (ConnectionLost, Unreachable) as problem:
-                if monotonic() + pause > until:
-                    raise problem from error
-            sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def _sizes(up: int, down: int) -> str:

@@ -1,4 +1,4 @@
-"""A cloud that was lost while nothing needed it, dialled again in the background.
+"""A cloud that was lost, dialled again: in the background while nothing needs it, else with everybody waiting.
 
 Rules: training goes on meanwhile; nothing is changed here, whoever asks takes what was found; it ends when it is told
 to, and a line that is found too late is hung up.
@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Thread
-from typing import final
+from time import monotonic, sleep
+from typing import TypeVar, final
 
-from ..errors import PartitaError, SessionMisused
+from ..errors import ConnectionLost, PartitaError, SessionMisused, Unreachable
 from .line import Line
 from .messages import Begun
 from .pair import Dial, Pair
@@ -19,6 +20,9 @@ from .reports import Happening
 
 # From the first attempt on the pause doubles.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
+# Where a training waits for it, the first attempt comes sooner.
+_SOON = 0.2
+_T = TypeVar("_T")
 
 
 @final
@@ -86,3 +90,18 @@ class Redial:
 def _hang_up(line: Line) -> None:
     with suppress(PartitaError):
         line.close()
+
+
+def dialled_again(pair: Pair, patience: float, error: PartitaError, work: Callable[[], _T]) -> _T:
+    """What work gives, once the cloud was dialled again and the work succeeds; or the error, when patience ends."""
+    until, pause = monotonic() + patience, _SOON
+    while True:
+        pair.hang_up()
+        try:
+            pair.connect()
+            return work()
+        except (ConnectionLost, Unreachable) as problem:
+            if monotonic() + pause > until:
+                raise problem from error
+        sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)

@@ -25,7 +25,8 @@ from ..profile import use_threads
 from ..run import Pace
 from ..wire import Tls
 from .belonging import belonging_plan, belonging_profiles
-from .course import Company, Course
+from .company import Company
+from .course import Course
 from .edge import Setup
 from .energy import EnergyMeter
 from .examining import examine

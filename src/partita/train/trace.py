@@ -136,8 +136,9 @@ class TraceWriter:
         self.close()
 
 
-def read_trace(path: Path) -> Trace:
+def read_trace(path: Path | str) -> Trace:
     """The surviving history of a training."""
+    path = Path(path)
     runs: list[RunLine] = []
     kept = _Kept()
     for number, line in enumerate(_lines(path), 1):

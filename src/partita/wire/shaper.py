@@ -176,7 +176,7 @@ class ShapedLink:
         return self.shape.up if up else self.shape.down
 
     def _piece(self, *, up: bool) -> int:
-        return max(_PACKET, min(_PIECE, int(self._rate(up=up) / 8 * _PIECE_SECONDS)))
+        return max(_PACKET, int(min(_PIECE, self._rate(up=up) / 8 * _PIECE_SECONDS)))
 
     def _delay(self, size: int) -> float:
         shape = self.shape

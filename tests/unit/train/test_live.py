@@ -167,14 +167,15 @@ def test_a_throttled_edge_is_noticed_without_a_line(model: TorchModel) -> None:
 def test_a_probe_that_fails_says_that_the_line_is_lost(model: TorchModel) -> None:
     """Nothing is planned until it was met again."""
     live, line, plan = live_at(model, FAST, home(model)), Probed(FAST, prompt=False), home(model)
-    live.looked(plan, line, 100.0)  # type: ignore[arg-type]
-    line.probes[0].set_exception(ConnectionLost("gone", fix="wait"))
-    live.looked(plan, line, 101.0)  # type: ignore[arg-type]
-    live.looked(plan, line, 500.0)  # type: ignore[arg-type]
+    for now in (100.0, 101.0, 500.0):
+        live.seen(done(), plan, line, now)  # type: ignore[arg-type]
+        live.taken()
+        if not line.probes[0].done():
+            line.probes[0].set_exception(ConnectionLost("gone", fix="wait"))
     assert isinstance(live.lost, ConnectionLost)
     assert len(line.probes) == 1
     live.met()
-    live.looked(plan, line, 900.0)  # type: ignore[arg-type]
+    live.seen(done(), plan, line, 900.0)  # type: ignore[arg-type]
 
     assert live.lost is None
     assert len(line.probes) == 2
@@ -184,10 +185,9 @@ def test_where_a_probe_stays_away_no_plan_is_made_on_what_was_known_before(model
     """A plan that needs no link is not left for one over a link that may be gone."""
     live, line, plan = live_at(model, FAST, home(model)), Probed(FAST, prompt=False), home(model)
     for now in np.arange(100.0, 200.0, 1.0):
-        live.looked(plan, line, float(now))  # type: ignore[arg-type]
-        if now > 102:
-            assert live.proposal is None or now < 103
-            live.proposal = None
+        live.seen(done(), plan, line, float(now))  # type: ignore[arg-type]
+        assert now < 103 or live.proposal is None
+        live.proposal = None
 
     assert len(line.probes) == 1
 
