@@ -237,7 +237,10 @@ def main() -> None:
     rows, errors = rows_of(results), losses_of_codecs(samples)
     show(rows, errors)
     seconds = perf_counter() - begun
-    print(f"took {seconds:.0f} s")
+    print(
+        f"took {seconds:.0f} s"
+        + ("; quick: too little training to judge the claim by" if options.quick else "")
+    )
     if options.json:
         settings = {"window": WINDOW, "batch": BATCH, "seeds": seeds, "epochs": epochs, "samples": samples}
         document = {

@@ -194,6 +194,8 @@ def main() -> None:
     steps, idle, link = (2, 0.5, QUICK_LINK) if options.quick else (options.steps, options.idle, LINK)
     found = measure(steps, idle, link)
     show(found)
+    if options.quick:
+        print("quick: a fast link leaves too little waiting to judge the claim by")
     if options.json:
         told = {
             k: {n: asdict(s) for n, s in v.items()} if isinstance(v, dict) else v for k, v in found.items()

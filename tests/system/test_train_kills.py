@@ -21,7 +21,7 @@ from partita.engine.torch_capture import capture_torch
 from partita.engine.torch_model import TorchModel
 from partita.errors import ConnectionLost
 from partita.store import write_whole
-from partita.train import Optimizing, Session, Settings, checkpoints, course, read_trace
+from partita.train import Optimizing, Session, Settings, checkpoints, read_trace, redial
 from partita.train.child import LocalCloud, local_cloud
 from partita.train.line import DirectLine, Ticket
 from partita.train.room import House, Room
@@ -279,7 +279,7 @@ def bury(session: Session) -> None:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nobody pauses, and one thread adds in one order."""
-    monkeypatch.setattr(course, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(redial, "_SOON", 0.0)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -65,7 +65,7 @@ def test_the_plan_follows_the_link(cloud: LocalCloud, data: Any) -> None:
 
 def test_a_cloud_that_dies_while_nobody_needs_it_stops_nothing(cloud: LocalCloud, data: Any) -> None:
     """Training goes on alone, and with the cloud again once it is back: without a checkpoint to go back to."""
-    cloud.reshape(parse_shape("200kbit/4ms"))
+    cloud.reshape(parse_shape("1mbit/4ms"))
     with Session(net(), settings=SETTINGS, cloud=cloud.url, token=cloud.token, slow=12.0, threads=1) as session:
         happened = lambda what: any(event.what == what for event in session.events)  # noqa: E731
         steps = session.train(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Annotated
 
@@ -25,6 +26,7 @@ def edge(
     learn: LearnOptions = LEARN,
     cut: CutOptions = CUT,
     access: AccessOptions = NO_ACCESS,
+    public_inputs: bool = False,
     quiet: bool = False,
     json: bool = False,
 ) -> int:
@@ -38,6 +40,8 @@ def edge(
         A folder or file of samples, or made:digits; see docs/data.md.
     cloud
         Where `partita train cloud` listens, like wss://host:7700.
+    public_inputs
+        Inputs may travel as they are. Without it everything up to the first stage with weights stays here.
     quiet
         Tell of epochs and events only.
     json
@@ -45,6 +49,7 @@ def edge(
     """
     _need_torch()
     order = order_of(model, data, learn, cut, cloud, access)
+    order = replace(order, settings=replace(order.settings, inputs_private=not public_inputs))
     from .train_job import carry_out
 
     return carry_out(Screen(as_json=json), order, quiet=quiet)

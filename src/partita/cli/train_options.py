@@ -112,9 +112,7 @@ class CutOptions:
     labels_private
         Keep the loss, and so the labels, here. See docs/training.md for what that does not hide.
     private_front
-        Keep at least so many first stages here; those up to the first with weights stay in any case.
-    public_inputs
-        Inputs may travel as they are, so that nothing needs to stay here but what --private-front says.
+        Keep at least so many first stages here; those up to the first with weights stay unless inputs are public.
     window
         How many steps may be under way besides the oldest: auto, a number, or numbers by epoch like 0,2@3.
     max_window
@@ -144,7 +142,6 @@ class CutOptions:
     profile: tuple[str, ...] = field(default=())
     labels_private: bool = False
     private_front: int = 0
-    public_inputs: bool = False
     window: str = AUTO
     max_window: int = 4
     codec_up: str = AUTO
@@ -303,7 +300,6 @@ def _settings(findings: Findings, learn: LearnOptions, cut: CutOptions) -> Setti
             order="eager" if cut.eager else "fixed",
             calm=cut.calm,
             labels_private=cut.labels_private,
-            inputs_private=not cut.public_inputs,
             min_front=cut.private_front,
             checkpoint=learn.checkpoint_every or 0,
             guard=not learn.no_guard,

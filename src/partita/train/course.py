@@ -325,7 +325,7 @@ class Course:
     def _go_astray(self, alarm: Alarm) -> None:
         """Back to the last checkpoint, with half the window."""
         pair, before = self.pair, self.standing.step
-        self._end_absence()
+        self._end_absence(wait=True)
         window = pair.worker.window
         self._divergences += 1
         pair.worker.forget()
@@ -348,7 +348,7 @@ class Course:
         """Find the cloud again, and go back to what both sides have."""
         pair, before = self.pair, self.standing.step
         pair.worker.forget()
-        self._end_absence()
+        self._end_absence(wait=True)
         self._losses += 1
         if not pair.saved or self._losses > _MOST_LOSSES:
             why = "lost again and again" if pair.saved else "there is no checkpoint to go back to"
@@ -375,7 +375,6 @@ class Course:
         """After a training was interrupted in the middle of a step: both sides go back to where they were whole."""
         before = self.standing.step
         self.pair.worker.forget()
-        self._end_absence()
         if not self.pair.saved:
             raise SessionMisused(
                 f"the training was interrupted in the middle of step {before}, and has no checkpoint",
@@ -387,10 +386,10 @@ class Course:
         self._torn = False
         self.say("back", f"from step {before} back to {self.standing.step}")
 
-    def _end_absence(self) -> None:
+    def _end_absence(self, *, wait: bool = False) -> None:
         absence, self._absence = self._absence, None
         if absence is not None:
-            absence.end()
+            absence.end(wait=wait)
 
 
 def _sizes(up: int, down: int) -> str:

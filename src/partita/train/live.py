@@ -27,9 +27,11 @@ from .loading import Batch
 from .planner import Facts, Planner, Proposal
 from .settings import Settings
 
-# Probes before the first plan: the first one opens the windows of the connection and does not count.
+# Probes before the first plan: the first one opens the windows of the connection and does not count, unless it took so
+# long that it says it all.
 _PROBES = 4
-_PROBE_BYTES = 256 << 10
+_PROBE_BYTES, _FIRST_PROBE_BYTES = 256 << 10, 96 << 10
+_LONG_PROBE = 0.5
 # A step's message besides its tensors, measured on loopback: threads and processes that wake one another, and frames.
 OVERHEAD: Final = Overhead(seconds=5e-4, cpu=2e-4, bytes=200, share=0.02)
 # Where a place's work under a plan is less than this, its ratio to the profile is mostly noise.
@@ -63,7 +65,10 @@ def facts_of(model: TorchModel, holding: Holding, settings: Settings, batch: Bat
 
 def survey(line: Line) -> LinkEstimate:
     """The link, measured on purpose before anything is planned."""
-    found = [line.probe(_PROBE_BYTES).result() for _ in range(_PROBES)][1:]
+    began = perf_counter()
+    found = [line.probe(_FIRST_PROBE_BYTES).result()]
+    if perf_counter() - began < _LONG_PROBE:
+        found = [line.probe(_PROBE_BYTES).result() for _ in range(_PROBES - 1)]
 
     def middle(name: str) -> float | None:
         values = [value for each in found if (value := getattr(each, name)) is not None]

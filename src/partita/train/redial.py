@@ -46,9 +46,11 @@ class Absence:
         self._say("back", f"the cloud is there again, after {self._redial.attempts} calls")
         return True
 
-    def end(self) -> None:
-        """Whatever comes of it, nobody waits for it any more."""
+    def end(self, *, wait: bool = False) -> None:
+        """Whatever comes of it, it is not used. Who dials next must wait, or a late call takes the run over."""
         self._redial.stop()
+        if wait:
+            self._redial.join()
 
 
 @final
@@ -69,6 +71,10 @@ class Redial:
         found, self.found = self.found, None
         if found is not None:
             _hang_up(found[0])
+
+    def join(self) -> None:
+        """Wait until no call is under way any more."""
+        self._thread.join()
 
     def _work(self) -> None:
         if self._old is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -141,10 +142,8 @@ def test_numbers_out_of_range_are_refused(partita: Any, words: tuple[str, ...], 
 def test_cores_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process goes to one core for the while, and the cloud gets another."""
     held = [{4, 7, 9}]
-    monkeypatch.setattr(train_compare.os, "sched_getaffinity", lambda _: held[-1], raising=False)
-    monkeypatch.setattr(
-        train_compare.os, "sched_setaffinity", lambda _, cores: held.append(cores), raising=False
-    )
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: held[-1], raising=False)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, cores: held.append(cores), raising=False)
 
     with train_compare.pinned() as other:
         assert (held[-1], other) == ({4}, 7)
@@ -154,7 +153,7 @@ def test_cores_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_core_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then nobody is pinned."""
-    monkeypatch.setattr(train_compare.os, "sched_getaffinity", lambda _: {0}, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
 
     with train_compare.pinned() as other:
         assert other is None

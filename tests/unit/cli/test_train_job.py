@@ -123,6 +123,13 @@ def test_the_session_gets_what_was_asked_for() -> None:
     assert session.closed
 
 
+def test_inputs_travel_only_where_that_was_said() -> None:
+    for public in (False, True):
+        edge(model="my.py:net", data=DATA, cloud="ws://127.0.0.1:1", learn=LEARN, public_inputs=public)
+
+    assert [session.words["settings"].inputs_private for session in Trained.made] == [True, False]
+
+
 def test_local_has_no_cloud() -> None:
     local(model="my.py:net", data=DATA, learn=LEARN)
 

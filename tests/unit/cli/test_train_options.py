@@ -48,11 +48,6 @@ def test_options_become_settings() -> None:
     assert (settings.labels_private, settings.min_front, settings.window) == (True, 2, "0,2@3")
     assert (settings.max_window, settings.codec_up, settings.codec_down) == (6, "int8", "auto")
     assert (settings.feedback, settings.order, order.watts) == ("delta", "eager", Watts(5, 2))
-    assert settings.inputs_private
-
-
-def test_inputs_travel_only_where_that_was_said() -> None:
-    assert not order_of("m", "d", LearnOptions(), CutOptions(public_inputs=True)).settings.inputs_private
 
 
 def test_a_loss_of_ones_own_has_no_name_in_the_settings() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from partita.errors import ConnectionLost, PartitaError
+from partita.errors import PartitaError, SessionMisused
 from partita.graph import dump
 from partita.train.cloud import TAKEN_OVER, CloudServer
 from partita.train.messages import TRAINING, Begin, Begun, Measure, Save, Take
@@ -101,7 +101,7 @@ def test_a_run_that_is_begun_again_belongs_to_the_second() -> None:
             two = await connect(server.url, settings=WIRE)
             await asked(one, begin("a"))
             answer = await asked(two, begin("a"))
-            with pytest.raises(ConnectionLost) as lost:
+            with pytest.raises(SessionMisused) as lost:
                 await one.receive()
             assert server.visitors == 1
             await two.close()

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from partita.errors import PartFailed
+from partita.graph import CodecCost
 from partita.profile import Effort
 from partita.testing.lines import Tampering, around
 from partita.train import Cell, Contest, Settings, compare, opening, room_measuring
@@ -22,7 +23,9 @@ from partita.wire import LinkShape, Message
 
 from .conftest import batch_of, small_net
 
-SETTINGS = Settings(batch=6, epochs=400, seed=1)
+# With inputs that may leave, the cloud alone is an arm too.
+SETTINGS = Settings(batch=6, epochs=400, seed=1, inputs_private=False)
+COST = CodecCost(1e-9, 1e-9)
 CELL = Cell(100, 0.001)
 
 
@@ -52,6 +55,7 @@ class Here:
 def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
     for each in (opening, room_measuring):
         monkeypatch.setattr(each, "EFFORT", Effort(seconds=0.002, budget=0.02))
+        monkeypatch.setattr(each, "measure_codecs", lambda names, **_: dict.fromkeys(names, COST))
     here = Here(tmp_path)
     yield here
     for room in here.rooms:
@@ -136,8 +140,8 @@ def test_the_planner_is_an_arm_too(cloud: Here, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_survey_keeps_inputs_at_home(cloud: Here) -> None:
     """As a session does."""
-    survey = Survey.of(contest(), cloud)  # type: ignore[arg-type]
-    public = Survey.of(replace(contest(), settings=replace(SETTINGS, inputs_private=False)), cloud)  # type: ignore[arg-type]
+    private = replace(contest(), settings=replace(SETTINGS, inputs_private=True))
+    survey, public = (Survey.of(each, cloud) for each in (private, contest()))  # type: ignore[arg-type]
 
     assert (survey.settings.min_front, public.settings.min_front) == (1, 0)
     assert set(survey.profiles) == {"edge", "cloud"}

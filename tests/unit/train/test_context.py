@@ -133,3 +133,51 @@ def test_a_reading_stays_within_what_was_seen(values):
     for number, value in enumerate(values):
         reading = reading.seen(value, number * 0.3)
     assert min(values) * (1 - 1e-9) <= reading.value <= max(values) * (1 + 1e-9)
+
+
+def stepped(context, seconds, *, since=0.0, count=8):
+    """Steps that come so many seconds after each other."""
+    for number in range(1, count + 1):
+        context = context.with_step(seconds, since + number * seconds)
+    return context
+
+
+def test_silence_says_how_slow_the_link_must_be():
+    """What is on its way for so long travels at no more than this; a way that was slower stays as it was."""
+    context = stepped(Context().with_link(LinkEstimate(25e6, 1e3, 0.01), 0.0), 0.1)
+    silent = context.with_silence(200_000, 2.0, 3.0)
+    assert (silent.up.value, silent.down) == (1e5, context.down)
+
+
+@pytest.mark.parametrize(("size", "seconds", "step"), [(0, 9.0, 0.1), (1000, 0.9, 0.1), (1000, 3.0, 1.0)])
+def test_a_short_wait_is_no_silence(size, seconds, step):
+    """Nothing on its way, less than a second, or less than four usual steps."""
+    context = stepped(Context().with_link(LinkEstimate(25e6, 25e6, 0.01), 0.0), step)
+    assert context.with_silence(size, seconds, 9.0) == context
+
+
+def test_silence_before_the_first_step_needs_no_usual_one():
+    """Then a second is enough; what was never measured stays unknown."""
+    assert Context().with_silence(1000, 2.0, 3.0).up is None
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
+def test_a_step_without_time_says_nothing(seconds):
+    """Clocks are not always as they should be."""
+    assert Context().with_step(seconds, 1.0) == Context()
+
+
+def test_steps_that_take_another_time_ask_for_a_probe():
+    """Messages too small to be measured show a changed link by the time of their steps."""
+    context = worked(Context(), [1.0] * 40, since=6.0, place="cloud")
+    context = stepped(context, 0.1, since=9.0).with_link(LinkEstimate(2.5e6, 2.5e6, 0.01), 10.0)
+    assert not stepped(context, 0.1, since=10.0, count=20).needs_probe(12.0)
+    assert stepped(context, 0.3, since=10.0, count=7).needs_probe(12.0)
+
+
+def test_a_surprising_probe_is_followed_by_another_one():
+    """The second one confirms what the first one found."""
+    calm = Context().with_link(LinkEstimate(2.5e6, 2.5e6, 0.01), 0.0)
+    same = calm.with_link(LinkEstimate(2.4e6, 2.4e6, 0.01), 1.0, probed=True)
+    other = calm.with_link(LinkEstimate(2.5e6, 9e6, 0.01), 1.0, probed=True)
+    assert [context.needs_probe(1.7) for context in (same, other)] == [False, True]

@@ -16,7 +16,7 @@ from partita.errors import ConnectionLost, PartFailed, PartitaError, RemotePartF
 from partita.graph import Link
 from partita.plan import parse_plan
 from partita.testing.lines import Tampering, around
-from partita.train import EpochReport, Event, Session, Settings, course
+from partita.train import EpochReport, Event, Session, Settings, course, redial
 from partita.train.guard import Alarm
 from partita.train.live import Live
 from partita.train.messages import Commit, Prepare, Recall, Save, Step, Take
@@ -287,7 +287,7 @@ def test_a_cloud_that_does_not_come_back_is_given_up(
     cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the patience asked for; the run can go on later."""
-    monkeypatch.setattr(course, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(redial, "_SOON", 0.01)
     settings = replace(SETTINGS, checkpoint=2)
     run = {"folder": tmp_path / "run", "patience": 0.05}
     with session_at(cloud, SPLIT, settings, **run) as session:

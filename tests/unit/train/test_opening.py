@@ -13,7 +13,7 @@ import torch
 from partita.engine.torch_capture import capture_torch
 from partita.engine.torch_portable import pack_torch
 from partita.errors import BadDocument, DigestMismatch, PartitaError
-from partita.graph import Profile
+from partita.graph import CodecCost, Profile
 from partita.profile import Effort
 from partita.testing.lines import Tampering, around
 from partita.train import opening as module
@@ -26,12 +26,15 @@ from partita.train.settings import Settings
 
 from .conftest import SETTINGS, batch_of, small_net
 
+COST = CodecCost(1e-9, 1e-9)
+
 
 @pytest.fixture
 def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A room whose measurements take a moment only."""
     for each in (module, room_measuring):
         monkeypatch.setattr(each, "EFFORT", Effort(seconds=0.002, budget=0.02))
+        monkeypatch.setattr(each, "measure_codecs", lambda names, **_: dict.fromkeys(names, COST))
     room = Room(House(tmp_path / "state"))
     yield room
     room.end("the test is over")

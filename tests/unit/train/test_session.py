@@ -26,7 +26,7 @@ from partita.errors import (
     StoreUnavailable,
     Unreachable,
 )
-from partita.graph import Device, Profile, StageCost, Timing
+from partita.graph import CodecCost, Device, Profile, StageCost, Timing
 from partita.plan import parse_plan
 from partita.profile import Effort
 from partita.testing.lines import around
@@ -176,6 +176,7 @@ def threads() -> set[threading.Thread]:
 
 
 TOKEN = "t" * 32
+COST = CodecCost(1e-9, 1e-9)
 TINY_STATE = RoomLimits(model=1000)
 
 
@@ -378,6 +379,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measuring takes a moment only."""
     for module in (opening, room_measuring):
         monkeypatch.setattr(module, "EFFORT", Effort(seconds=0.002, budget=0.02))
+        monkeypatch.setattr(module, "measure_codecs", lambda names, **_: dict.fromkeys(names, COST))
 
 
 def test_a_run_that_goes_on_is_planned_on_with_what_was_measured(

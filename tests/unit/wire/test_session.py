@@ -108,3 +108,27 @@ def test_the_table_has_no_dead_ends():
 
     assert leavable == set(SessionState) - {SessionState.CLOSED}
     assert all(TURNS[state, Step.CLOSE] is SessionState.CLOSED for state in SessionState)
+
+
+def test_what_has_not_left_can_be_taken_back(two, tensors):
+    """The other side never hears of it; what has begun to leave goes on."""
+    messages = [Forward(1, "p"), Forward(2, "p"), Forward(3, "p")]
+    for message in messages:
+        two.client.send(message, tensors(500_000))
+    two.step(down=False)
+
+    assert two.client.waiting() == messages[1:]
+    assert [two.client.withdraw(message) for message in messages] == [False, True, True]
+    two.settle()
+    assert two.requests() == [1]
+    assert two.client.idle
+
+
+def test_a_probe_travels_in_small_chunks(two, tensors):
+    """Its first chunk measures nothing, whatever the window has grown to."""
+    for number in range(20):
+        two.client.send(Forward(number, "p"), tensors(200_000))
+    two.settle()
+    two.client.send(Probe(1, 0), tensors(25_000))
+
+    assert sum(map(len, two.client.next_chunk(two.now))) < 12_000
