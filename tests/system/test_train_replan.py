@@ -15,7 +15,9 @@ from partita.wire import parse_shape
 
 # Whoever shares the machine may take most of it: these tests say that something happens, not how soon.
 PATIENCE = 90.0
-SETTINGS = Settings(epochs=10_000, batch=32, guard=False, optimizer=Optimizing("sgd", 0.01, {"momentum": 0.9}))
+SETTINGS = Settings(
+    epochs=10_000, batch=32, guard=False, optimizer=Optimizing("sgd", 0.01, {"momentum": 0.9})
+)
 
 
 def block(i: int, o: int, stride: int = 1) -> list[nn.Module]:
@@ -51,7 +53,9 @@ def until(steps: Iterator[Any], true: Callable[[], bool]) -> int:
 
 def test_the_plan_follows_the_link(cloud: LocalCloud, data: Any) -> None:
     """To the edge alone over a link that became useless, and back to both when it is good again."""
-    with Session(net(), settings=SETTINGS, cloud=cloud.url, token=cloud.token, slow=12.0, threads=1) as session:
+    with Session(
+        net(), settings=SETTINGS, cloud=cloud.url, token=cloud.token, slow=12.0, threads=1
+    ) as session:
         steps = session.train(data)
         until(steps, lambda: len(session.plan.parts) > 1)
         cloud.reshape(parse_shape("1mbit/4ms"))
@@ -66,7 +70,9 @@ def test_the_plan_follows_the_link(cloud: LocalCloud, data: Any) -> None:
 def test_a_cloud_that_dies_while_nobody_needs_it_stops_nothing(cloud: LocalCloud, data: Any) -> None:
     """Training goes on alone, and with the cloud again once it is back: without a checkpoint to go back to."""
     cloud.reshape(parse_shape("1mbit/4ms"))
-    with Session(net(), settings=SETTINGS, cloud=cloud.url, token=cloud.token, slow=12.0, threads=1) as session:
+    with Session(
+        net(), settings=SETTINGS, cloud=cloud.url, token=cloud.token, slow=12.0, threads=1
+    ) as session:
         happened = lambda what: any(event.what == what for event in session.events)  # noqa: E731
         steps = session.train(data)
         until(steps, lambda: len(session.plan.parts) == 1)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .devices import check_device
     from .energy import EnergyMeter, StepEnergy, Watts, energy_of, parse_watts
     from .line import DirectLine, Line, Ticket
-    from .loading import example_of
+    from .loading import Batches, example_of
     from .losses import LOSSES
     from .notebook import Tracing
     from .optimizers import optimizing_of, parse_optimizing
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from .rates import parse_schedule
     from .reports import EpochReport, Event, StepReport
     from .roles import check_private
-    from .room import Room
+    from .room import House, Room
     from .room_limits import RoomLimits
     from .room_plan import Data
+    from .seeds import step_seed
     from .session import Session
     from .settings import Feedback, Optimizing, Settings
     from .simulate_case import Case, slower
@@ -45,7 +46,7 @@ _HOMES = {
     "devices": "check_device",
     "energy": "EnergyMeter StepEnergy Watts energy_of parse_watts",
     "line": "DirectLine Line Ticket",
-    "loading": "example_of",
+    "loading": "Batches example_of",
     "losses": "LOSSES",
     "notebook": "Tracing",
     "optimizers": "optimizing_of parse_optimizing",
@@ -53,9 +54,10 @@ _HOMES = {
     "rates": "parse_schedule",
     "reports": "EpochReport Event StepReport",
     "roles": "check_private",
-    "room": "Room",
+    "room": "House Room",
     "room_limits": "RoomLimits",
     "room_plan": "Data",
+    "seeds": "step_seed",
     "session": "Session",
     "settings": "Feedback Optimizing Settings",
     "simulate_case": "Case slower",
@@ -81,6 +83,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "LOSSES",
+    "Batches",
     "Case",
     "Cell",
     "CloudServer",
@@ -91,6 +94,7 @@ __all__ = [
     "EpochReport",
     "Event",
     "Feedback",
+    "House",
     "Length",
     "Line",
     "LocalCloud",
@@ -135,5 +139,6 @@ __all__ = [
     "replay",
     "slowed",
     "slower",
+    "step_seed",
     "sweep_links",
 ]

@@ -67,6 +67,12 @@ class Holding:
         other = set(self.trained(right))
         return tuple(name for name in self.trained(left) if name in other)
 
+    def constants(self) -> frozenset[str]:
+        """The parameters that training never changes: both sides may use them. Buffers move."""
+        whole = (0, len(self._model.chain))
+        rows = ((name, self._model.book[name]) for name in self.names(whole))
+        return frozenset(n for n, t in rows if isinstance(t, nn.Parameter) and not t.requires_grad)
+
     # -- state ---------------------------------------------------------------------------------------------
 
     def sizes(self, names: Iterable[str]) -> dict[str, int]:

@@ -16,7 +16,7 @@ from typing import Final, Self, final
 
 from ..engine.torch_model import TorchModel
 from ..errors import PartitaError, SessionMisused
-from ..graph import Link, Profile
+from ..graph import Link, Profile, Work
 from ..plan import Overhead, Plan, Ranking, explain
 from ..wire import LinkEstimate
 from .context import Context
@@ -36,8 +36,11 @@ _LONG_PROBE = 0.5
 OVERHEAD: Final = Overhead(seconds=5e-4, cpu=2e-4, bytes=200, share=0.02)
 # Where a place's work under a plan is less than this, its ratio to the profile is mostly noise.
 _LEAST_WORK = 2e-4
+# And where it is little beside all the work of a step, it tells little of how fast the place would be with all of it:
+# both sides of the ratio get this share of a whole step.
+_SURE: Final = 0.05
 # Of the time the planner may take this share; a search in a deep network takes a fifth of a second.
-_SHARE = 0.05
+_SHARE = 0.03
 # A probe that is not answered for so long tells that the link is not what it was.
 _OVERDUE = 1.5
 
@@ -45,7 +48,6 @@ _OVERDUE = 1.5
 def facts_of(model: TorchModel, holding: Holding, settings: Settings, batch: Batch) -> Facts:
     """What the planner must know of model and data."""
     chain = model.chain
-    states = set(holding.names((0, len(chain))))
     dims = {
         dim: size
         for name in chain.inputs
@@ -58,7 +60,7 @@ def facts_of(model: TorchModel, holding: Holding, settings: Settings, batch: Bat
         label_bytes=sum(array.nbytes for array in batch.targets.values()),
         dims=dims,
         legal=frozenset(model.legal_cuts("train")),
-        constant=frozenset(states - set(holding.trained((0, len(chain))))),
+        constant=holding.constants(),
         overhead=OVERHEAD,
     )
 
@@ -92,6 +94,8 @@ class Live:
 
     def __init__(self, model: TorchModel, settings: Settings, around: Surroundings, now: float) -> None:
         self.profiles = around.profiles
+        batch = around.facts.get("batch") or settings.batch
+        self._ground = {place: _SURE * _whole(profile, batch) for place, profile in around.profiles.items()}
         self._planner = Planner(model.chain, around.profiles, settings, **around.facts)
         self.context = Context().with_link(around.link, now, probed=True)
         self.ranking: Ranking | None = None
@@ -99,6 +103,8 @@ class Live:
         self._probe: Future[LinkEstimate] | None = None
         self._asked = self._at = now
         self._size = 0
+        # The windows of the first plan are not known yet; two steps are what a cold start takes at least.
+        self._warming = 2
         self._rests = float("-inf")
         # Seconds of planning, probes, and their bytes both ways.
         self.spent, self.probes, self.probed_bytes = 0.0, 0, 0
@@ -147,6 +153,7 @@ class Live:
 
     def moved(self, plan: Plan, now: float) -> None:
         """This plan is in force."""
+        self._warming = plan.window + 1
         self.proposal = None
         self._planner.begun(plan, now)
         self.context = self.context.under_another_plan()
@@ -174,10 +181,16 @@ class Live:
             return
         self._size = done.up + done.down
         self.context = self.context.with_step(took, now)
+        if self._warming > 0:
+            # The first steps of a plan pay for kernels, allocations and an empty pipeline: they say nothing of a pace.
+            self._warming -= 1
+            self._look(plan, line, now, waiting=False)
+            return
         predicted = self._planner.predicted(plan)
         for place, seconds in (("edge", sum(done.work.values())), ("cloud", done.cloud)):
-            if predicted.get(place, 0.0) > _LEAST_WORK and seconds > 0:
-                self.context = self.context.with_work(place, seconds, predicted[place], now)
+            expected, ground = predicted.get(place, 0.0), self._ground.get(place, 0.0)
+            if expected > _LEAST_WORK and seconds > 0:
+                self.context = self.context.with_work(place, seconds + ground, expected + ground, now)
         self._look(plan, line, now, waiting=False)
 
     def looked(self, plan: Plan, line: Line | None, now: float) -> None:
@@ -216,6 +229,12 @@ class Live:
             size = self.context.probe_bytes
             self._probe, self._asked = line.probe(size), now
             self.probes, self.probed_bytes = self.probes + 1, self.probed_bytes + 2 * size
+
+
+def _whole(profile: Profile, batch: int) -> float:
+    """Seconds of all stages, there and back where that was measured."""
+    works: tuple[Work, ...] = ("forward", "backward") if profile.trained else ("forward",)
+    return sum(stage.seconds(batch, work) for stage in profile.stages for work in works)
 
 
 def _told(link: Link) -> Link:

@@ -49,7 +49,7 @@ def change(
     began = perf_counter()
     mine = frozenset(name for span in roles.edge_spans for name in holding.names(span))
     theirs = frozenset(holding.names(roles.away)) if roles.away is not None else frozenset[str]()
-    both = mine & theirs
+    both = (mine & theirs) - holding.constants()
     if both:
         raise ProtocolViolation(
             f"plan {version}: {', '.join(sorted(both))} would be trained at both places",

@@ -21,7 +21,7 @@ def test_work_is_stretched_to_its_time_on_the_slower_device(clock: list[float]) 
     clock[0] = 11.0
     pace.keep("forward", 10.0)
 
-    assert clock[1:] == [2.0]
+    assert clock[1:] == pytest.approx([2.0], abs=1e-3)
 
 
 def test_the_noise_of_this_machine_is_not_multiplied(clock: list[float]) -> None:
@@ -33,7 +33,18 @@ def test_the_noise_of_this_machine_is_not_multiplied(clock: list[float]) -> None
     pace.keep("forward", 0.0)
     pace.keep("decode", 0.0)
 
-    assert clock[1:] == [2.0, 1.0, 4.0]
+    assert clock[1:] == pytest.approx([2.0, 1.0, 4.0], abs=1e-3)
+
+
+def test_waking_up_is_not_stretched(clock: list[float]) -> None:
+    """Of 1 ms of work 0.2 were waking; of 0.1 ms half."""
+    pace = Pace(3.0)
+    clock[0] = 1e-3
+    pace.keep("forward", 0.0)
+    clock[0] = 1e-4
+    pace.keep("decode", 0.0)
+
+    assert clock[1:] == pytest.approx([0.8e-3 * 2, 0.05e-3 * 2])
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.5])

@@ -148,6 +148,32 @@ def test_parameters_that_both_places_would_train_are_refused(make_pair: MakePair
     assert not sides.tampering.said(Prepare)
 
 
+def test_frozen_parameters_may_be_at_both_places(make_pair: MakePair) -> None:
+    """Nobody changes them: used before and behind the cut, to the cloud and home again; as trained whole."""
+
+    class Twice(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            with torch.random.fork_rng():
+                torch.manual_seed(2)
+                self.same, self.one, self.two = (torch.nn.Linear(8, n) for n in (8, 8, 4))
+            self.same.requires_grad_(False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.two(torch.tanh(self.same(torch.tanh(self.one(torch.tanh(self.same(x)))))))
+
+    plans = ["edge[0:3] -raw/raw-> cloud[3:7]", HOME, "edge[0:6] -raw/raw-> cloud[6:7]", HOME]
+    sides, whole = make_pair(module=Twice()), make_pair(module=Twice())
+    whole.install(HOME)
+    losses = []
+    for step, plan in enumerate(plans):
+        sides.install(plan)
+        losses += sides.train(step, 1)
+
+    assert losses == whole.train(0, 4)
+    assert same(sides.weights(), whole.weights())
+
+
 def test_a_cloud_that_asks_for_what_it_will_not_hold_is_not_believed(make_pair: MakePair) -> None:
     sides = make_pair()
     real = sides.rooms[-1].answer

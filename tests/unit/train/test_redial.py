@@ -72,9 +72,10 @@ def test_an_absence_that_is_over_hangs_up_what_it_found(pair: Any) -> None:
     """Whoever stops waiting leaves no connection behind."""
     redial = Redial(pair.dial, None)
     redial._thread.join(SECONDS)
-    line = redial.found[0]  # type: ignore[index]
+    found = redial.found
+    assert found is not None
     redial.stop()
-    assert line.closed.is_set()  # type: ignore[attr-defined]
+    assert found[0].closed.is_set()  # type: ignore[attr-defined]
     assert redial.found is None
 
 
