@@ -60,7 +60,7 @@ def digits(seed: int = 0) -> Case:
     """A dot matrix's digits, made up, bent and noisy."""
     torch.manual_seed(seed)
     model = DigitsNet()
-    where = "made:digits?train=2400&test=2000"
+    where = "made:digits?train=2560&test=2000"
     settings = Settings(
         epochs=12,
         batch=BATCH,

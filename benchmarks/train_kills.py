@@ -106,9 +106,9 @@ def trained(words: list[str], cloud: LocalCloud, folder: Path, arm: list[str]) -
     return edge
 
 
-def wait_for(edge: Edge, step: float) -> bool:
-    """Whether the training came so far before it ended."""
-    until = time.monotonic() + PATIENCE
+def wait_for(edge: Edge, step: float, seconds: float) -> bool:
+    """Wait until the training came so far, or so long; whether it is still on its way."""
+    until = time.monotonic() + seconds
     while edge.steps() < step and time.monotonic() < until:
         if edge.over:
             return False
@@ -124,13 +124,10 @@ def killed(edge: Edge, cloud: LocalCloud, kills: int, rng: random.Random) -> lis
     for number, side in enumerate(sides[:kills]):
         early = number % EARLY == EARLY - 1
         done = edge.steps()
-        if early:
-            time.sleep(rng.uniform(0, LONGEST_START))
-        elif not wait_for(edge, done + 2 * rng.random() * (STEPS - done) / (kills + 1 - number)):
+        point = done + 2 * rng.random() * (STEPS - done) / (kills + 1 - number)
+        if not wait_for(edge, point, rng.uniform(0, LONGEST_START) if early else PATIENCE):
             break
-        time.sleep(rng.uniform(0, 0.1))
-        if edge.over:
-            break
+        time.sleep(rng.uniform(0, 0.02))
         found.append({"side": side, "step": edge.steps(), "early": early})
         if side == "edge":
             edge.kill()
@@ -165,7 +162,14 @@ def compare(name: str, arm: list[str], kills: int, seed: int) -> dict[str, Any]:
                 if said:
                     return {"arm": name, "kills": deaths, "equal": False, "said": said}
         found = compared(*edges)
-    return {"arm": name, "kills": deaths, **found, "seconds": round(time.monotonic() - began, 1)}
+    complete = len(deaths) == kills
+    return {
+        "arm": name,
+        "kills": deaths,
+        "complete": complete,
+        **found,
+        "seconds": round(time.monotonic() - began, 1),
+    }
 
 
 def compared(left: Edge, right: Edge) -> dict[str, Any]:
@@ -210,7 +214,7 @@ def main() -> None:
         )
     if asked.json:
         asked.json.write_text(json.dumps({"seed": asked.seed, "arms": rows}, indent=1) + "\n")
-    sys.exit(0 if all(row["equal"] and row["told alike"] for row in rows) else 1)
+    sys.exit(0 if all(row.get("complete") and row["equal"] and row["told alike"] for row in rows) else 1)
 
 
 if __name__ == "__main__":

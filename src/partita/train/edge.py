@@ -105,6 +105,8 @@ class EdgeWorker:
         self._acks: deque[tuple[_Flight, Ticket]] = deque()
         self._updates = 0
         self.newest = -1
+        # Of a plan that comes back, how long its work takes is known already.
+        self._same = str(plan)
         self._down = 0
         self._rest_at = perf_counter()
         holding, roles = setup.holding, self.roles
@@ -369,7 +371,7 @@ class EdgeWorker:
         try:
             return work()
         finally:
-            self._setup.pace.keep((self.version, kind), began)
+            self._setup.pace.keep((self._same, kind), began)
             flight.work[kind] = flight.work.get(kind, 0.0) + perf_counter() - began
 
     def _answer(self, flight: _Flight, ticket: Ticket | None, kind: type[Features] | type[Slopes]) -> Reply:
