@@ -113,6 +113,26 @@ def test_a_training_with_a_window_that_was_interrupted_ends_in_the_same_weights(
     assert_same(found, wanted)
 
 
+@pytest.mark.parametrize("feedback", ["residual", "delta"])
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_what_codecs_remember_of_samples_outlives_an_interruption(
+    topology: str, feedback: str, nets: dict[str, Net], place: Callable[..., Place], tmp_path: Path
+) -> None:
+    """On both sides: it is the second epoch, and both go back to a checkpoint in its middle."""
+    net = nets["dropout"]
+    plan = TOPOLOGIES[topology].format("int4", 1)
+    settings = replace(SETTINGS, checkpoint=2, feedback=feedback, feedback_down=feedback)
+    wanted = once(net, place(net, data=True), plan, settings, folder=tmp_path / "whole")
+    there, left = place(net, data=True), [ConnectionLost("pulled", fix="wait")]
+    there.tampering.refuse = lambda message: (
+        left.pop() if left and isinstance(message, Step) and message.step == 7 else None
+    )
+    found = once(net, there, plan, settings, folder=tmp_path / "broken", patience=5)
+
+    assert not left
+    assert_same(found, wanted)
+
+
 @pytest.mark.parametrize(
     "plan",
     ["edge[0:1] -raw/raw-> cloud[1:3] | K={}", "edge[0:1] -int8/int8-> cloud[1:3] -int8/int8-> edge | K={}"],
