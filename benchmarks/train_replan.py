@@ -130,7 +130,7 @@ class Bench:
             self.profiles: dict[str, Profile] = dict(session._course.live.profiles)  # type: ignore[union-attr]
             self.chain: Chain = session.model.chain
             pair = session._course.pair  # type: ignore[union-attr]
-            batches = session._course._batches  # type: ignore[union-attr]
+            batches: Any = session._course._batches  # type: ignore[union-attr]
             self.facts: Facts = facts_of(session.model, pair.setup.holding, session.settings, batches.first())
             self.settings = session.settings
 
@@ -267,7 +267,7 @@ def run_scene(bench: Bench, scene: Scene, asked: argparse.Namespace) -> dict[str
         ]
         for plan, rate in zip(plans, rates, strict=True):
             print(f"    {where!s:24} {rate:7.2f} steps/s  {plan}", flush=True)
-    runs = []
+    runs: list[dict[str, Any]] = []
     for _ in range(asked.repeat):
         seen = live(bench, scene, asked.seconds)
         rows = list(phases(scene, seen, best, asked.seconds))

@@ -120,3 +120,16 @@ def test_an_impossible_effort_names_every_field():
         Effort(runs=0, warmup=-1, budget=float("nan"))
 
     assert len(caught.value.problems) == 3
+
+
+def test_another_quantile_than_the_median_can_stand_for_all():
+    """The fastest of five; the spread stays what it is."""
+    found = timing([5.0, 1.0, 4.0, 2.0, 3.0], 0.0)
+
+    assert found == Timing(1.0, 2.0, 5)
+
+
+def test_a_quantile_above_one_is_refused():
+    """It is a share."""
+    with pytest.raises(BadDocument, match="quantile"):
+        Effort(quantile=1.5)

@@ -78,6 +78,16 @@ def test_the_medium_keeps_its_rate():
     assert meter.free_at - 100.0 == pytest.approx(1.0, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("shape", "most"), [("2mbit", 1448), ("10mbit", 3750), ("200mbit", 8192), ("unlimited", 8192)]
+)
+def test_a_slow_medium_takes_small_pieces(shape, most):
+    """At most 3 ms of it, down to a packet: a large piece would be all there with its first byte."""
+    link = ShapedLink("127.0.0.1", 1, parse_shape(shape))
+
+    assert link._piece(up=True) == most
+
+
 def test_an_idle_medium_saves_nothing_up():
     """After a pause the first bytes take their full time."""
     meter = Meter()
